@@ -88,7 +88,7 @@ def targets(config: LxmertConfig | None = None) -> dict[str, Any]:
     }
 
 
-def encoded(kind: str, model: LxmertModel, given: dict[str, Any]) -> dict[str, Any]:
+def with_encoded_states(kind: str, model: LxmertModel, given: dict[str, Any]) -> dict[str, Any]:
     """A batch whose words or objects, by `kind`, are encoded beforehand."""
     encode = model.encode_words if kind == "word" else model.encode_objects
     states = encode(**{name: given[name] for name in (*RAW[kind], MASKS[kind])})

@@ -1,4 +1,4 @@
-"""Attention under every setting: the same result, the maps, masks."""
+"""Attention: agreement of implementations, attention maps, padding masks, fully masked rows, dropout."""
 
 import math
 
@@ -11,7 +11,7 @@ from lxmert.model.attention import LxmertAttention, additive_mask, eager_attenti
 from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config, targets
 
 
-def test_eager_attention_by_hand() -> None:
+def test_eager_attention_equals_hand_computed_values() -> None:
     # One head of width 1; scores 0, log 3 and a hidden one give the weights 1/4, 3/4, 0.
     query = torch.ones(1, 1, 1, 1)
     key = torch.tensor([0.0, math.log(3), 50.0]).view(1, 1, 3, 1)
@@ -33,7 +33,7 @@ def test_scores_are_divided_by_the_root_of_the_head_width() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.long, torch.float64])
-def test_masks_of_any_type_mean_the_same(dtype: torch.dtype) -> None:
+def test_additive_mask_is_same_for_every_mask_dtype(dtype: torch.dtype) -> None:
     mask = additive_mask(torch.tensor([[1, 0], [1, 1], [0, 0]]).to(dtype), torch.float32)
     low = torch.finfo(torch.float32).min
     assert mask is not None
@@ -42,7 +42,7 @@ def test_masks_of_any_type_mean_the_same(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "of_mask"),
+    ("dtype", "mask_dtype"),
     [
         (torch.float16, torch.float32),
         (torch.bfloat16, torch.bfloat16),
@@ -50,14 +50,16 @@ def test_masks_of_any_type_mean_the_same(dtype: torch.dtype) -> None:
         (torch.float64, torch.float64),
     ],
 )
-def test_masks_are_low_enough_for_every_precision(dtype: torch.dtype, of_mask: torch.dtype) -> None:
+def test_additive_mask_is_dtype_minimum_and_float32_for_float16(
+    dtype: torch.dtype, mask_dtype: torch.dtype
+) -> None:
     mask = additive_mask(torch.tensor([[1, 0]]), dtype)
     assert mask is not None
-    assert mask.dtype == of_mask
-    assert mask.flatten().tolist() == [0.0, torch.finfo(of_mask).min]
+    assert mask.dtype == mask_dtype
+    assert mask.flatten().tolist() == [0.0, torch.finfo(mask_dtype).min]
 
 
-def test_sdpa_gives_what_eager_gives_with_gradients() -> None:
+def test_sdpa_outputs_and_gradients_equal_eager() -> None:
     eager = LxmertForPreTraining(small_config(attn_implementation="eager", **_NO_DROPOUT))
     sdpa = LxmertForPreTraining(small_config(attn_implementation="sdpa", **_NO_DROPOUT))
     sdpa.load_state_dict(eager.state_dict())
@@ -72,7 +74,7 @@ def test_sdpa_gives_what_eager_gives_with_gradients() -> None:
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def test_maps_under_sdpa_are_those_of_eager_and_the_setting_stays() -> None:
+def test_sdpa_attention_maps_equal_eager_and_config_stays_sdpa() -> None:
     eager = LxmertModel(small_config(attn_implementation="eager")).eval()
     sdpa = LxmertModel(small_config(attn_implementation="sdpa")).eval()
     sdpa.load_state_dict(eager.state_dict())
@@ -83,7 +85,7 @@ def test_maps_under_sdpa_are_those_of_eager_and_the_setting_stays() -> None:
     assert sdpa.config.output_attentions is False
 
 
-def test_the_attention_can_be_changed_on_a_living_model() -> None:
+def test_set_attn_implementation_on_existing_model_keeps_outputs() -> None:
     model = LxmertModel(small_config()).eval()
     before = model(**inputs()).pooled_output
     model.set_attn_implementation("eager")
@@ -91,7 +93,7 @@ def test_the_attention_can_be_changed_on_a_living_model() -> None:
     torch.testing.assert_close(model(**inputs()).pooled_output, before)
 
 
-def test_a_registered_attention_is_used_for_every_layer_and_not_for_maps() -> None:
+def test_registered_attention_runs_in_every_layer_but_not_for_maps() -> None:
     calls = []
 
     def counting(module: torch.nn.Module, *args: torch.Tensor, **kwargs: float) -> tuple[torch.Tensor, None]:
@@ -108,7 +110,7 @@ def test_a_registered_attention_is_used_for_every_layer_and_not_for_maps() -> No
     assert len(calls) == 15
 
 
-def test_flash_cuts_padding_by_masks_of_its_own_modality_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flash_attention_with_masks_is_limited_to_self_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def flash(
@@ -132,7 +134,7 @@ def test_flash_cuts_padding_by_masks_of_its_own_modality_only(monkeypatch: pytes
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_rows_that_see_nothing_give_no_nan(attention: str, dtype: torch.dtype) -> None:
+def test_fully_masked_rows_give_finite_outputs_and_gradients(attention: str, dtype: torch.dtype) -> None:
     model = LxmertForPreTraining(small_config(attn_implementation=attention)).to(dtype).eval()
     batch = inputs()
     batch["visual_attention_mask"][1] = 0
@@ -146,7 +148,9 @@ def test_rows_that_see_nothing_give_no_nan(attention: str, dtype: torch.dtype) -
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_with_hidden_rows_gives_no_nan(attention: str, dtype: torch.dtype) -> None:
+def test_autocast_is_close_to_float32_and_finite_with_fully_masked_rows(
+    attention: str, dtype: torch.dtype
+) -> None:
     model = LxmertForPreTraining(small_config(attn_implementation=attention)).eval()
     batch = inputs()
     exact = model(**batch, **targets())
@@ -160,7 +164,7 @@ def test_autocast_with_hidden_rows_gives_no_nan(attention: str, dtype: torch.dty
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_a_row_that_sees_nothing_learns_from_the_mean_of_all(attention: str) -> None:
+def test_fully_masked_row_output_and_gradient_are_those_of_mean_context(attention: str) -> None:
     torch.manual_seed(3)
     layer = LxmertAttention(small_config(attn_implementation=attention, **_NO_DROPOUT))
     states, context = torch.randn(2, WORDS, 24), torch.randn(2, OBJECTS, 24)
@@ -180,7 +184,7 @@ def test_a_row_that_sees_nothing_learns_from_the_mean_of_all(attention: str) -> 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_a_row_that_sees_nothing_attends_to_all_alike_in_every_precision(
+def test_fully_masked_row_attends_uniformly_in_every_dtype(
     attention: str, dtype: torch.dtype, autocast: bool
 ) -> None:
     torch.manual_seed(3)
@@ -202,7 +206,7 @@ def test_a_row_that_sees_nothing_attends_to_all_alike_in_every_precision(
     assert weights[1].max() > 0.5
 
 
-def test_maps_of_a_hidden_text_in_float16_are_even() -> None:
+def test_float16_attention_maps_of_fully_masked_text_are_uniform() -> None:
     model = LxmertModel(small_config(initializer_range=0.6)).half().eval()
     batch = inputs()
     batch["attention_mask"][1] = 0
@@ -211,7 +215,7 @@ def test_maps_of_a_hidden_text_in_float16_are_even() -> None:
         torch.testing.assert_close(weights[1], torch.full_like(weights[1], 1 / WORDS), atol=1e-3, rtol=0)
 
 
-def test_float16_scores_near_the_lowest_number_give_no_nan() -> None:
+def test_float16_scores_near_dtype_minimum_stay_finite() -> None:
     query = torch.full((1, 1, 2, 1), 20.0, dtype=torch.float16)
     key = torch.full((1, 1, 3, 1), -20.0, dtype=torch.float16)
     mask = additive_mask(torch.zeros(1, 3), torch.float16)
@@ -220,7 +224,7 @@ def test_float16_scores_near_the_lowest_number_give_no_nan() -> None:
     assert mixed.isfinite().all()
 
 
-def test_dropout_of_weights_happens_in_training_only() -> None:
+def test_attention_dropout_applies_in_training_mode_only() -> None:
     config = small_config(attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0)
     attention = LxmertAttention(config)
     states = torch.randn(BATCH, WORDS, 24)
@@ -230,7 +234,7 @@ def test_dropout_of_weights_happens_in_training_only() -> None:
     assert (kept > 0).all()
 
 
-def test_a_cross_modality_layer_works_alone() -> None:
+def test_x_layer_called_alone_returns_states_then_requested_maps() -> None:
     layer = LxmertXLayer(small_config()).eval()
     words, objects = torch.randn(BATCH, WORDS, 24), torch.randn(BATCH, OBJECTS, 24)
     plain = layer(words, None, objects, None)

@@ -1,4 +1,4 @@
-"""FlexAttention, compiled for real, computes what eager attention computes, padding included."""
+"""FlexAttention, compiled, equals eager attention, padding included."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Wrong inputs are named; checks do not stand in the way of compiling."""
+"""Invalid model inputs raise a TensorError that names them; inputs of other dtypes are cast."""
 
 from typing import Any
 
@@ -86,14 +86,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "part"), WRONG, ids=[part[:50] for _, part in WRONG])
-def test_a_wrong_input_is_named(change: dict[str, Any], part: str) -> None:
+def test_invalid_input_raises_tensor_error_naming_it(change: dict[str, Any], part: str) -> None:
     with pytest.raises(TensorError) as raised:
         LxmertModel(small_config())(**(inputs() | change))
     assert part in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_word_vectors_of_a_wrong_width_are_named() -> None:
+def test_inputs_embeds_of_wrong_width_raise_tensor_error() -> None:
     batch = inputs() | {"input_ids": None, "inputs_embeds": torch.zeros(BATCH, WORDS, 23)}
     with pytest.raises(TensorError, match=r"inputs_embeds has shape \(3, 7, 23\), expected \(any, any, 24\)"):
         LxmertModel(small_config())(**batch)
@@ -102,7 +102,7 @@ def test_word_vectors_of_a_wrong_width_are_named() -> None:
 @pytest.mark.parametrize(
     ("length", "part"), [(17, "17 word pieces, but the model has 16"), (0, "no word piece")]
 )
-def test_a_text_that_is_too_long_or_empty_is_named(length: int, part: str) -> None:
+def test_text_too_long_or_empty_raises_tensor_error(length: int, part: str) -> None:
     batch = inputs()
     with pytest.raises(TensorError, match=part):
         LxmertModel(small_config())(
@@ -111,13 +111,13 @@ def test_a_text_that_is_too_long_or_empty_is_named(length: int, part: str) -> No
 
 
 @pytest.mark.parametrize("model_class", [LxmertForPreTraining, LxmertForQuestionAnswering])
-def test_models_with_heads_name_wrong_inputs_too(model_class: type) -> None:
+def test_missing_visual_feats_raise_tensor_error_in_models_with_heads(model_class: type) -> None:
     with pytest.raises(TensorError, match="visual_feats is missing"):
         model_class(small_config())(inputs()["input_ids"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.long])
-def test_features_of_another_precision_are_taken(dtype: torch.dtype) -> None:
+def test_visual_feats_of_other_dtype_give_same_outputs(dtype: torch.dtype) -> None:
     model = LxmertModel(small_config()).eval()
     batch = inputs()
     batch["visual_feats"] = batch["visual_feats"].to(dtype)
@@ -125,13 +125,13 @@ def test_features_of_another_precision_are_taken(dtype: torch.dtype) -> None:
     torch.testing.assert_close(model(**batch).to_tuple(), expected.to_tuple())
 
 
-def test_a_half_precision_model_takes_float32_features() -> None:
+def test_bfloat16_model_accepts_float32_features() -> None:
     model = LxmertModel(small_config()).bfloat16().eval()
     assert model(**inputs()).pooled_output.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
-def test_word_vectors_of_another_precision_are_taken(dtype: torch.dtype) -> None:
+def test_inputs_embeds_of_other_dtype_are_cast_to_model_dtype(dtype: torch.dtype) -> None:
     model = LxmertModel(small_config()).bfloat16().eval()
     vectors = torch.randn(BATCH, WORDS, 24).bfloat16()
     batch = inputs() | {"input_ids": None}
@@ -140,13 +140,13 @@ def test_word_vectors_of_another_precision_are_taken(dtype: torch.dtype) -> None
     torch.testing.assert_close(got, model(**batch, inputs_embeds=vectors).pooled_output, rtol=0.02, atol=0.02)
 
 
-def test_ids_may_be_int32() -> None:
+def test_int32_ids_give_same_output_as_int64() -> None:
     model = LxmertModel(small_config()).eval()
     narrow = inputs() | {name: inputs()[name].int() for name in ("input_ids", "token_type_ids")}
     torch.testing.assert_close(model(**narrow).pooled_output, model(**inputs()).pooled_output)
 
 
-def test_an_empty_batch_is_named() -> None:
+def test_empty_batch_raises_tensor_error() -> None:
     with pytest.raises(TensorError, match="the batch is empty"):
         LxmertModel(small_config())(**{name: given[:0] for name, given in inputs().items()})
 

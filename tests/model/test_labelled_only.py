@@ -1,4 +1,4 @@
-"""Scores only where there is a label: the same losses and gradients as with all scores."""
+"""`return_all_logits=False`: scores of labelled positions only, losses and gradients as with all scores."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def uneven_targets() -> dict[str, Any]:
     return given | {"obj_labels": {"obj": objects, "attr": attributes, "feat": features}}
 
 
-def test_losses_and_gradients_are_the_same() -> None:
+def test_labelled_only_losses_and_gradients_equal_those_of_all_logits() -> None:
     torch.manual_seed(1)
     model = LxmertForPreTraining(small_config()).eval()
     whole = model(**inputs(), **uneven_targets())
@@ -33,7 +33,7 @@ def test_losses_and_gradients_are_the_same() -> None:
     torch.testing.assert_close(gradients(model, few.loss), gradients(model, whole.loss))
 
 
-def test_scores_are_those_of_the_labelled_places_in_their_order() -> None:
+def test_labelled_only_scores_are_those_of_labelled_positions_in_order() -> None:
     model, given = LxmertForPreTraining(small_config()).eval(), uneven_targets()
     whole, few = model(**inputs(), **given), model(**inputs(), **given, return_all_logits=False)
     places = [(0, 2), (1, 3), (2, 1)]
@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_labelled_places_in_their_order() -> None:
         torch.testing.assert_close(scores, expected)
 
 
-def test_without_any_label_there_are_no_scores_and_a_loss_of_zero() -> None:
+def test_labelled_only_without_labels_gives_no_scores_and_zero_loss() -> None:
     model, given = LxmertForPreTraining(small_config()), targets()
     nothing = {
         "labels": torch.full_like(given["labels"], -1),
@@ -75,7 +75,7 @@ def test_without_any_label_there_are_no_scores_and_a_loss_of_zero() -> None:
     assert model(**inputs(), obj_labels={}, return_all_logits=False).object_scores == {}
 
 
-def test_flat_targets_give_the_same() -> None:
+def test_labelled_only_flat_targets_give_same_losses() -> None:
     model, given = LxmertForPreTraining(small_config()).eval(), uneven_targets()
     flat = given | {
         "labels": given["labels"].flatten(),
@@ -89,7 +89,7 @@ def test_flat_targets_give_the_same() -> None:
     torch.testing.assert_close(one.losses, other.losses, rtol=0, atol=0)
 
 
-def test_padding_may_hold_anything() -> None:
+def test_labelled_only_losses_ignore_targets_of_padded_objects() -> None:
     model, given, batch = LxmertForPreTraining(small_config()).eval(), targets(), inputs()
     expected = model(**batch, **given, return_all_logits=False).losses
     padding = batch["visual_attention_mask"] == 0
@@ -116,7 +116,7 @@ def test_padding_may_hold_anything() -> None:
         ),
     ],
 )
-def test_wrong_targets_are_refused_as_with_all_scores(changed: dict[str, Any], message: str) -> None:
+def test_labelled_only_invalid_targets_raise_tensor_error(changed: dict[str, Any], message: str) -> None:
     model = LxmertForPreTraining(small_config())
     with pytest.raises(TensorError, match=message):
         model(**inputs(), **(targets() | changed), return_all_logits=False)

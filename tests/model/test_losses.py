@@ -1,4 +1,4 @@
-"""The losses, against values worked out by hand or in plain Python."""
+"""The losses, against values computed by hand or in plain Python."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_class_loss_flattens_words() -> None:
     assert class_loss(scores, labels, "labels").item() == pytest.approx((math.log(4) + math.log(8 / 5)) / 2)
 
 
-def test_targets_may_be_flat_and_of_one_per_row_a_column() -> None:
+def test_flat_targets_and_column_matched_label_give_same_losses() -> None:
     model, given = LxmertForPreTraining(small_config()).eval(), targets()
     flat = given | {
         "labels": given["labels"].flatten(),
@@ -39,7 +39,7 @@ def test_targets_may_be_flat_and_of_one_per_row_a_column() -> None:
     torch.testing.assert_close(model(**inputs(), **flat).losses, model(**inputs(), **given).losses)
 
 
-def test_answers_as_ids_may_be_a_column() -> None:
+def test_answer_loss_accepts_ids_as_column() -> None:
     scores = torch.tensor([ROW, ROW, ROW])
     ids = torch.tensor([0, 1, 2])
     torch.testing.assert_close(answer_loss(scores, ids[:, None], "ans"), answer_loss(scores, ids, "ans"))
@@ -59,7 +59,7 @@ def test_soft_rows_with_a_negative_value_are_not_labelled() -> None:
     torch.testing.assert_close(answer_loss(scores, soft, "ans"), answer_loss(scores[:1], soft[:1], "ans"))
 
 
-def test_soft_answers_equal_the_authors_formula() -> None:
+def test_soft_answer_loss_equals_authors_formula() -> None:
     scores, soft = torch.randn(5, 7), torch.rand(5, 7)
     authors = torch.nn.functional.binary_cross_entropy_with_logits(scores, soft) * 7
     torch.testing.assert_close(answer_loss(scores, soft, "ans"), authors)
@@ -107,7 +107,7 @@ def test_padding_of_features_may_be_nan_and_gives_no_gradient() -> None:
     assert scores.grad[0, 1].tolist() == [0.0, 0.0]
 
 
-def test_an_image_without_any_real_object_gives_zero() -> None:
+def test_object_losses_are_zero_without_real_objects() -> None:
     scores = {"obj": torch.randn(2, 3, 4), "feat": torch.randn(2, 3, 5)}
     labels = {
         "obj": (torch.zeros(2, 3).long(), torch.ones(2, 3)),
@@ -182,13 +182,13 @@ def test_losses_are_float32_in_half_precision(dtype: torch.dtype) -> None:
         ),
     ],
 )
-def test_wrong_targets_are_named(given: dict[str, object], part: str) -> None:
+def test_invalid_target_raises_tensor_error_naming_it(given: dict[str, object], part: str) -> None:
     with pytest.raises(TensorError) as raised:
         LxmertForPreTraining(small_config())(**inputs(), **given)
     assert part in str(raised.value)
 
 
-def test_total_is_the_sum_of_the_single_losses() -> None:
+def test_total_loss_is_sum_of_task_losses() -> None:
     output = LxmertForPreTraining(small_config()).eval()(**inputs(), **targets())
     assert output.loss.item() == pytest.approx(sum(loss.item() for loss in output.losses.values()), rel=1e-6)
 
@@ -211,7 +211,7 @@ def test_without_targets_there_is_no_loss() -> None:
         ("visual_feat_loss", {"feat"}),
     ],
 )
-def test_a_flag_removes_its_losses_and_heads_and_no_other(flag: str, lost: set[str]) -> None:
+def test_disabled_task_flag_removes_only_its_losses_and_heads(flag: str, lost: set[str]) -> None:
     full = LxmertForPreTraining(small_config()).eval()
     without = LxmertForPreTraining(small_config(**{flag: False})).eval()
     missing, unexpected = without.load_state_dict(full.state_dict(), strict=False)
@@ -232,7 +232,7 @@ def test_a_flag_removes_its_losses_and_heads_and_no_other(flag: str, lost: set[s
     assert (got.question_answering_score is None) == (flag == "task_qa")
 
 
-def test_the_factor_of_the_visual_losses_counts() -> None:
+def test_visual_loss_normalizer_scales_only_visual_losses() -> None:
     one = LxmertForPreTraining(small_config(visual_loss_normalizer=1.0)).eval()
     three = LxmertForPreTraining(small_config(visual_loss_normalizer=3.0)).eval()
     three.load_state_dict(one.state_dict())
@@ -242,7 +242,7 @@ def test_the_factor_of_the_visual_losses_counts() -> None:
     torch.testing.assert_close(a["qa"], b["qa"])
 
 
-def test_answers_train_with_soft_labels() -> None:
+def test_question_answering_learns_soft_labels() -> None:
     model = LxmertForQuestionAnswering(small_config())
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     soft = torch.zeros(3, 9)

@@ -1,4 +1,4 @@
-"""Objects encoded beforehand: the same results as from features and positions."""
+"""`object_states` of `encode_objects`: the same results as from features and positions."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ import torch
 
 from lxmert.errors import TensorError
 from lxmert.model import LxmertForQuestionAnswering, LxmertModel
-from tests.model.small import BATCH, OBJECTS, RAW, encoded, inputs, small_config
+from tests.model.small import BATCH, OBJECTS, RAW, inputs, small_config, with_encoded_states
 
 
 @pytest.mark.parametrize("layers", [0, 2])
-def test_the_outputs_are_the_same(layers: int) -> None:
+def test_object_states_give_same_outputs_as_features(layers: int) -> None:
     model = LxmertModel(small_config(r_layers=layers)).eval()
-    whole, later = model(**inputs()), model(**encoded("object", model, inputs()))
+    whole, later = model(**inputs()), model(**with_encoded_states("object", model, inputs()))
     for name in ("language_output", "vision_output", "pooled_output"):
         torch.testing.assert_close(later[name], whole[name], rtol=0, atol=0)
 
 
-def test_answers_and_gradients_are_the_same() -> None:
+def test_object_states_give_same_gradients_as_features() -> None:
     torch.manual_seed(1)
     model = LxmertForQuestionAnswering(small_config()).eval()
     labels = torch.tensor([1, 0, 4])
     results = []
-    for given in (inputs(), encoded("object", model.lxmert, inputs())):
+    for given in (inputs(), with_encoded_states("object", model.lxmert, inputs())):
         model.zero_grad()
         model(**given, labels=labels).loss.backward()
         results.append(
@@ -36,7 +36,7 @@ def test_answers_and_gradients_are_the_same() -> None:
     torch.testing.assert_close(results[1], results[0])
 
 
-def test_without_a_mask_all_objects_count() -> None:
+def test_object_states_without_mask_count_all_objects() -> None:
     model = LxmertModel(small_config()).eval()
     given = inputs()
     del given["visual_attention_mask"]
@@ -57,13 +57,13 @@ def test_without_a_mask_all_objects_count() -> None:
         ({"output_all_attentions": True}, "do not request states and maps"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes: dict[str, Any], fault: str) -> None:
+def test_inconsistent_object_states_raise_tensor_error(changes: dict[str, Any], fault: str) -> None:
     model = LxmertModel(small_config()).eval()
     with pytest.raises(TensorError, match=fault):
-        model(**(encoded("object", model, inputs()) | changes))
+        model(**(with_encoded_states("object", model, inputs()) | changes))
 
 
-def test_objects_are_checked_before_they_are_encoded() -> None:
+def test_encode_objects_checks_positions() -> None:
     model = LxmertModel(small_config()).eval()
     with pytest.raises(TensorError, match="visual_pos is missing"):
         model.encode_objects(inputs()["visual_feats"], None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the models return: fields, order, shapes, and that they are the right states."""
+"""What the models return: fields, order, shapes, values."""
 
 import inspect
 import math
@@ -36,7 +36,7 @@ SWITCHES = ["output_attentions", "output_hidden_states", "return_dict", "output_
         (LxmertForQuestionAnswering, ["labels"]),
     ],
 )
-def test_arguments_stand_in_the_documented_order(model: type, own: list[str]) -> None:
+def test_forward_arguments_are_in_documented_order(model: type, own: list[str]) -> None:
     names = [name for name in inspect.signature(model.forward).parameters if name not in ("self", "unknown")]
     last = {
         LxmertModel: ["pooled_only", "object_states", "word_states"],
@@ -78,7 +78,7 @@ def test_attention_maps_are_probabilities_and_hide_padding(field: str) -> None:
 
 
 @pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])
-def test_the_maps_that_transformers_knows_come_last_unless_all_are_asked_for(model_class: type) -> None:
+def test_transformers_maps_come_last_and_output_all_attentions_appends_new_maps(model_class: type) -> None:
     model = model_class(small_config()).eval()
     known = model(**inputs(), output_attentions=True)
     assert list(known)[-3:] == MAPS
@@ -113,7 +113,9 @@ def test_question_answering_returns_the_documented_fields_in_order() -> None:
 
 @pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])
 @pytest.mark.parametrize("by_configuration", [True, False])
-def test_a_tuple_holds_the_same_values_in_the_same_order(model_class: type, by_configuration: bool) -> None:
+def test_return_dict_false_returns_same_values_in_same_order(
+    model_class: type, by_configuration: bool
+) -> None:
     model = model_class(small_config()).eval()
     expected = model(**inputs(), output_all_attentions=True, output_hidden_states=True)
     if by_configuration:
@@ -163,7 +165,7 @@ def test_encoders_without_layers_pass_their_input_on(absent: tuple[str, ...]) ->
         torch.testing.assert_close(output.vision_output, objects)
 
 
-def test_word_vectors_give_what_their_ids_give() -> None:
+def test_inputs_embeds_give_same_outputs_as_input_ids() -> None:
     model = LxmertModel(small_config()).eval()
     batch = inputs()
     by_ids = model(**batch)
@@ -172,7 +174,7 @@ def test_word_vectors_give_what_their_ids_give() -> None:
     torch.testing.assert_close(by_vectors.to_tuple(), by_ids.to_tuple())
 
 
-def test_padding_changes_nothing() -> None:
+def test_padding_does_not_change_states_of_real_words_and_objects() -> None:
     model = LxmertModel(small_config()).eval()
     batch = inputs()
     padded = model(**batch)
@@ -191,7 +193,7 @@ def test_padding_changes_nothing() -> None:
     torch.testing.assert_close(padded.pooled_output[2:], fewer.pooled_output)
 
 
-def test_any_width_of_features_and_positions_works() -> None:
+def test_model_accepts_any_visual_feat_dim_and_visual_pos_dim() -> None:
     config = small_config(visual_feat_dim=3, visual_pos_dim=1)
     output = LxmertModel(config)(**inputs(config))
     assert output.vision_output.shape == (BATCH, OBJECTS, config.hidden_size)

@@ -1,4 +1,4 @@
-"""Where only the pooled state is wanted, less is computed: the same results and gradients."""
+"""`pooled_only` and the models that use it compute less: the same results and gradients."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def batch_for(model: nn.Module) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_the_pooled_state_is_the_same(layers: int, attention: str) -> None:
+def test_pooled_only_returns_same_pooled_output(layers: int, attention: str) -> None:
     torch.manual_seed(1)
     model = LxmertModel(small_config(x_layers=layers, attn_implementation=attention)).eval()
     whole, pooled = model(**inputs()), model(**inputs(), pooled_only=True)
@@ -31,7 +31,7 @@ def test_the_pooled_state_is_the_same(layers: int, attention: str) -> None:
     torch.testing.assert_close(pooled.pooled_output, whole.pooled_output, rtol=1e-5, atol=1e-6)
 
 
-def test_with_states_or_maps_all_is_computed() -> None:
+def test_pooled_only_with_states_and_maps_drops_only_final_outputs() -> None:
     model = LxmertModel(small_config()).eval()
     wanted = {"output_hidden_states": True, "output_all_attentions": True}
     whole, pooled = model(**inputs(), **wanted), model(**inputs(), **wanted, pooled_only=True)
@@ -41,7 +41,7 @@ def test_with_states_or_maps_all_is_computed() -> None:
 
 
 @pytest.mark.parametrize("maps", ["output_attentions", "output_all_attentions"])
-def test_an_encoder_that_returns_maps_computes_all_words(maps: str) -> None:
+def test_first_word_only_is_ignored_when_encoder_returns_maps(maps: str) -> None:
     encoder, config = LxmertModel(small_config()).eval().encoder, small_config()
     given = inputs()
     words = torch.rand(BATCH, WORDS, config.hidden_size)
@@ -53,7 +53,7 @@ def test_an_encoder_that_returns_maps_computes_all_words(maps: str) -> None:
 
 
 @pytest.mark.parametrize("model_class", [LxmertForQuestionAnswering, LxmertForVisualReasoning])
-def test_the_last_objects_are_computed_only_where_states_or_maps_are_wanted(model_class: Any) -> None:
+def test_last_x_layer_runs_object_branch_only_for_states_or_maps(model_class: Any) -> None:
     model = model_class(small_config()).eval()
     runs: list[str] = []
     last = model.lxmert.encoder.x_layers[-1]
@@ -69,7 +69,7 @@ def test_the_last_objects_are_computed_only_where_states_or_maps_are_wanted(mode
 
 @pytest.mark.parametrize("model_class", [LxmertForQuestionAnswering, LxmertForVisualReasoning])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_scores_and_gradients_are_the_same(model_class: Any, checkpointing: bool) -> None:
+def test_scores_and_gradients_equal_those_of_full_computation(model_class: Any, checkpointing: bool) -> None:
     torch.manual_seed(1)
     model = model_class(small_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).train()
     if checkpointing:
@@ -85,7 +85,7 @@ def test_scores_and_gradients_are_the_same(model_class: Any, checkpointing: bool
         torch.testing.assert_close(second[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_the_objects_of_the_last_layer_are_not_computed() -> None:
+def test_last_x_layer_computes_first_word_only_and_no_objects() -> None:
     model = LxmertForQuestionAnswering(small_config()).eval()
     seen: list[tuple[str, tuple[int, ...]]] = []
     for number, layer in enumerate(model.lxmert.encoder.x_layers):

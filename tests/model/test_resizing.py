@@ -1,4 +1,4 @@
-"""Changing the number of words and of answers."""
+"""Resizing of word embeddings and answer heads."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ WITH_ANSWERS = [LxmertForPreTraining, LxmertForQuestionAnswering]
 
 @pytest.mark.parametrize("model_class", WITH_ANSWERS)
 @pytest.mark.parametrize("size", [4, 9, 20])
-def test_answers_grow_and_shrink_and_keep_their_weights(model_class: type, size: int) -> None:
+def test_resize_num_qa_labels_keeps_existing_scores(model_class: type, size: int) -> None:
     model = model_class(small_config()).eval()
     before = model(**inputs()).question_answering_score
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_answers_grow_and_shrink_and_keep_their_weights(model_class: type, size:
 
 
 @pytest.mark.parametrize("model_class", WITH_ANSWERS)
-def test_resized_answers_have_a_loss_and_a_gradient(model_class: type) -> None:
+def test_resized_answer_head_gives_loss_and_gradient(model_class: type) -> None:
     model = model_class(small_config())
     model.resize_num_qa_labels(20)
     name = "ans" if model_class is LxmertForPreTraining else "labels"
@@ -38,7 +38,7 @@ def test_resized_answers_have_a_loss_and_a_gradient(model_class: type) -> None:
     assert model.get_qa_logit_layer().weight.grad.shape == (20, 48)
 
 
-def test_resizing_answers_keeps_what_is_frozen() -> None:
+def test_resize_num_qa_labels_keeps_frozen_parameters() -> None:
     model = LxmertForQuestionAnswering(small_config())
     model.get_qa_logit_layer().weight.requires_grad_(False)
     layer = model.resize_num_qa_labels(12)
@@ -47,7 +47,7 @@ def test_resizing_answers_keeps_what_is_frozen() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -3, 2.0, True, "4"])
-def test_an_impossible_number_of_answers_is_named(size: object) -> None:
+def test_invalid_num_qa_labels_raises_configuration_error(size: object) -> None:
     with pytest.raises(ConfigurationError, match="num_labels must be an integer of at least 1"):
         LxmertForQuestionAnswering(small_config()).resize_num_qa_labels(size)
 
@@ -60,7 +60,7 @@ def test_a_model_without_answer_head_has_no_answer_layer() -> None:
 
 
 @pytest.mark.parametrize("size", [40, 80])
-def test_words_grow_and_shrink_and_keep_their_scores(size: int) -> None:
+def test_resize_token_embeddings_keeps_scores_of_existing_words(size: int) -> None:
     model = LxmertForPreTraining(small_config()).eval()
     with torch.no_grad():
         model.cls.predictions.bias.copy_(torch.arange(61))
@@ -78,7 +78,7 @@ def test_words_grow_and_shrink_and_keep_their_scores(size: int) -> None:
 
 
 @pytest.mark.parametrize("model_class", [LxmertModel, LxmertForQuestionAnswering])
-def test_models_without_word_head_resize_their_words(model_class: type) -> None:
+def test_models_without_word_head_resize_token_embeddings(model_class: type) -> None:
     model = model_class(small_config()).eval()
     assert model.resize_token_embeddings(70).num_embeddings == 70
     batch = inputs()
@@ -100,7 +100,9 @@ def test_a_resized_model_saves_and_loads(tmp_path) -> None:
 
 @pytest.mark.parametrize("model_class", [LxmertModel, *WITH_ANSWERS])
 @pytest.mark.parametrize(("size", "multiple"), [(30, None), (12, None), (0, None), (17, 8)])
-def test_the_padding_word_cannot_be_dropped(model_class: type, size: int, multiple: int | None) -> None:
+def test_resize_that_drops_padding_word_raises_configuration_error(
+    model_class: type, size: int, multiple: int | None
+) -> None:
     model = model_class(small_config(pad_token_id=30))
     with pytest.raises(ConfigurationError, match="drops the padding word of id 30; use at least 31"):
         model.resize_token_embeddings(size, pad_to_multiple_of=multiple)
@@ -110,13 +112,13 @@ def test_the_padding_word_cannot_be_dropped(model_class: type, size: int, multip
     model.config.validate()
 
 
-def test_a_vocabulary_without_any_word_is_refused() -> None:
+def test_resize_to_zero_words_raises_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="padding word of id 0; use at least 1"):
         LxmertModel(small_config()).resize_token_embeddings(0)
 
 
 @pytest.mark.parametrize(("tied", "learns"), [(True, True), (False, False)])
-def test_the_padding_word_learns_from_a_head_that_shares_its_matrix_only(tied: bool, learns: bool) -> None:
+def test_padding_word_gets_gradient_only_from_tied_word_head(tied: bool, learns: bool) -> None:
     model = LxmertForPreTraining(small_config(tie_word_embeddings=tied))
     batch = inputs()
     batch["input_ids"][:, -1] = 0
@@ -125,7 +127,7 @@ def test_the_padding_word_learns_from_a_head_that_shares_its_matrix_only(tied: b
     assert bool(row.abs().sum() > 0) is learns
 
 
-def test_a_replaced_embedding_takes_the_masked_word_head_along(tmp_path) -> None:
+def test_set_input_embeddings_resizes_tied_word_head(tmp_path) -> None:
     model = LxmertForPreTraining(small_config()).eval()
     with torch.no_grad():
         model.cls.predictions.bias.copy_(torch.arange(61))
@@ -143,7 +145,7 @@ def test_a_replaced_embedding_takes_the_masked_word_head_along(tmp_path) -> None
     torch.testing.assert_close(after.prediction_logits, before.prediction_logits)
 
 
-def test_a_replaced_embedding_leaves_a_head_of_its_own_alone() -> None:
+def test_set_input_embeddings_keeps_untied_word_head() -> None:
     model = LxmertForPreTraining(small_config(tie_word_embeddings=False)).eval()
     own = model.get_output_embeddings().weight
     model.set_input_embeddings(torch.nn.Embedding(70, 24))
@@ -151,7 +153,7 @@ def test_a_replaced_embedding_leaves_a_head_of_its_own_alone() -> None:
     assert model(**inputs()).prediction_logits.shape[-1] == 61
 
 
-def test_tying_anew_after_a_surgery_fits_the_bias() -> None:
+def test_tie_weights_after_inner_resize_resizes_word_head_bias() -> None:
     model = LxmertForPreTraining(small_config()).eval()
     model.lxmert.resize_token_embeddings(70)
     model.tie_weights()
@@ -159,7 +161,7 @@ def test_tying_anew_after_a_surgery_fits_the_bias() -> None:
 
 
 @pytest.mark.parametrize("model_class", [LxmertModel, *WITH_ANSWERS])
-def test_a_module_around_the_embedding_takes_its_place(model_class: type) -> None:
+def test_wrapped_word_embedding_gives_same_outputs(model_class: type) -> None:
     model = model_class(small_config()).eval()
     before = model(**inputs())[0]
     model.set_input_embeddings(torch.nn.Sequential(model.get_input_embeddings()))

@@ -80,7 +80,7 @@ def test_compiled_training_gives_the_same_gradients() -> None:
     torch.testing.assert_close(_gradients(model), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_compiling_serves_other_sizes() -> None:
+def test_dynamic_compiled_model_handles_other_sizes() -> None:
     torch._dynamo.reset()
     model = LxmertForQuestionAnswering(small_config(**ONE_LAYER)).eval()
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
@@ -94,7 +94,7 @@ def test_compiling_serves_other_sizes() -> None:
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_exporting_works(attention: str) -> None:
+def test_torch_export_gives_same_scores(attention: str) -> None:
     model = LxmertForQuestionAnswering(small_config(**ONE_LAYER, attn_implementation=attention)).eval()
     program = torch.export.export(model, (), inputs())
     torch.testing.assert_close(
@@ -106,7 +106,7 @@ def test_exporting_works(attention: str) -> None:
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("with_gradients", [True, False])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_a_traced_model_serves_with_and_without_gradients(attention: str, with_gradients: bool) -> None:
+def test_jit_trace_with_or_without_grad_gives_same_gradients(attention: str, with_gradients: bool) -> None:
     settings = ONE_LAYER | NO_DROPOUT | {"attn_implementation": attention}
     model = LxmertForQuestionAnswering(small_config(**settings, return_dict=False)).eval()
     batch = inputs() | {"attention_mask": torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [0] * 7])}
@@ -121,7 +121,7 @@ def test_a_traced_model_serves_with_and_without_gradients(attention: str, with_g
     torch.testing.assert_close(got, _gradients(model))
 
 
-def test_gradients_of_single_examples_by_vmap() -> None:
+def test_vmap_per_example_gradients_equal_single_backward_passes() -> None:
     model = LxmertForQuestionAnswering(small_config(**ONE_LAYER, **NO_DROPOUT, attn_implementation="eager"))
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
     batch, labels = inputs(), torch.tensor([4, 0, 8])
@@ -218,7 +218,7 @@ def test_trainer_trains_pretraining_with_all_targets(tmp_path: Path) -> None:
     assert trainer.train().training_loss > 0
 
 
-class Around(nn.Module):
+class Wrapper(nn.Module):
     """A module around another, as adapters and tools that look into models put them in."""
 
     def __init__(self, inner: nn.Module) -> None:
@@ -230,20 +230,20 @@ class Around(nn.Module):
 
 
 @pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])
-def test_any_part_of_the_encoders_may_have_a_module_around_it(model_class: type) -> None:
+def test_wrapping_every_encoder_submodule_keeps_outputs(model_class: type) -> None:
     model = model_class(small_config()).eval()
     before = model(**inputs())[0]
     wrapped = 0
     for parent in list(model.base_model.encoder.modules()):
         for name, child in list(parent.named_children()):
             if not isinstance(child, nn.ModuleList):
-                setattr(parent, name, Around(child))
+                setattr(parent, name, Wrapper(child))
                 wrapped += 1
     assert wrapped > 100
     torch.testing.assert_close(model(**inputs())[0], before)
 
 
-def test_every_part_of_a_pretraining_model_is_called_so_that_hooks_on_it_run() -> None:
+def test_forward_hooks_run_on_every_submodule_of_pretraining_model() -> None:
     model = LxmertForPreTraining(small_config()).eval()
     called = set()
     for name, module in model.named_modules():

@@ -37,7 +37,7 @@ def test_names_and_shapes_of_weights_are_those_of_transformers(ours: type, their
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PEERS)
-def test_weights_travel_to_transformers_and_back(ours: type, theirs: type, tmp_path: Path) -> None:
+def test_weights_round_trip_through_transformers(ours: type, theirs: type, tmp_path: Path) -> None:
     model = ours(small_config()).eval()
     model.save_pretrained(tmp_path / "ours")
     peer, report = theirs.from_pretrained(tmp_path / "ours", output_loading_info=True)
@@ -78,7 +78,7 @@ def test_word_head_and_word_embedding_share_a_matrix_when_tied(tied: bool, tmp_p
         assert same == tied
 
 
-def test_the_configuration_of_transformers_is_taken() -> None:
+def test_transformers_config_is_accepted() -> None:
     model = LxmertForPreTraining(transformers.LxmertConfig(**SIZES, attn_implementation="eager"))
     assert model.config.layer_norm_eps == 1e-12
     assert model.config._attn_implementation == "eager"
@@ -128,7 +128,7 @@ def test_new_weights_are_normal_and_biases_zero() -> None:
         (LxmertWithObjectPrediction, "place_predict_head"),
     ],
 )
-def test_heads_that_a_checkpoint_lacks_are_drawn_as_new_ones(kind: Any, head: str, tmp_path: Path) -> None:
+def test_heads_missing_from_checkpoint_are_initialised(kind: Any, head: str, tmp_path: Path) -> None:
     config = small_config(hidden_size=192, num_qa_labels=50, initializer_range=0.1)
     LxmertModel(config).save_pretrained(tmp_path)
     options = {"predicts_places": True} if kind is LxmertInPreTraining else {}
@@ -151,7 +151,7 @@ def test_a_model_loads_in_half_precision(dtype: torch.dtype, tmp_path: Path) -> 
     assert output.loss.dtype == torch.float32
 
 
-def test_a_device_map_places_the_model(tmp_path: Path) -> None:
+def test_device_map_with_disk_offload_gives_same_outputs(tmp_path: Path) -> None:
     model = LxmertForQuestionAnswering(small_config()).eval()
     model.save_pretrained(tmp_path)
     again = LxmertForQuestionAnswering.from_pretrained(tmp_path, device_map={"": "cpu"})
@@ -169,7 +169,7 @@ def test_a_device_map_places_the_model(tmp_path: Path) -> None:
     torch.testing.assert_close(offloaded(**inputs()).to_tuple(), model(**inputs()).to_tuple())
 
 
-def test_the_bias_of_a_word_head_that_a_checkpoint_lacks_begins_at_zero(
+def test_word_head_bias_missing_from_checkpoint_is_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     LxmertModel(small_config()).save_pretrained(tmp_path)

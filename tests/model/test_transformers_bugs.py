@@ -12,7 +12,7 @@ from lxmert.model.embeddings import LxmertEmbeddings
 from tests.model.small import OBJECTS, WORDS, inputs, small_config, targets
 
 
-def test_01_word_vectors_work_with_object_labels() -> None:
+def test_01_inputs_embeds_work_with_object_labels() -> None:
     model = LxmertForPreTraining(small_config()).eval()
     batch = inputs()
     expected = model(**batch, obj_labels=targets()["obj_labels"]).loss
@@ -21,7 +21,7 @@ def test_01_word_vectors_work_with_object_labels() -> None:
     torch.testing.assert_close(got, expected)
 
 
-def test_02_a_call_can_refuse_the_attention_maps_that_the_configuration_asks_for() -> None:
+def test_02_output_attentions_false_overrides_config() -> None:
     model = LxmertModel(small_config(output_attentions=True)).eval()
     assert model(**inputs()).language_attentions is not None
     refused = model(**inputs(), output_attentions=False)
@@ -32,7 +32,7 @@ def test_02_a_call_can_refuse_the_attention_maps_that_the_configuration_asks_for
 @pytest.mark.parametrize(
     ("size", "multiple", "expected"), [(70, 32, 96), (40, 8, 40), (None, 64, 64), (33, 10, 40)]
 )
-def test_03_words_resize_to_a_multiple(size: int | None, multiple: int, expected: int) -> None:
+def test_03_resize_token_embeddings_pads_to_multiple(size: int | None, multiple: int, expected: int) -> None:
     model = LxmertForPreTraining(small_config()).eval()
     embedding = model.resize_token_embeddings(size, pad_to_multiple_of=multiple)
     head = model.cls.predictions
@@ -45,7 +45,7 @@ def test_03_words_resize_to_a_multiple(size: int | None, multiple: int, expected
 
 
 @pytest.mark.parametrize("size", [70, 50])
-def test_04_words_resize_when_the_matrices_are_not_shared(size: int) -> None:
+def test_04_resize_token_embeddings_resizes_untied_word_head(size: int) -> None:
     model = LxmertForPreTraining(small_config(tie_word_embeddings=False)).eval()
     decoder = model.cls.predictions.decoder.weight.detach().clone()
     model.resize_token_embeddings(size)
@@ -56,7 +56,7 @@ def test_04_words_resize_when_the_matrices_are_not_shared(size: int) -> None:
     assert model(**inputs(small_config(vocab_size=50))).prediction_logits.shape[-1] == size
 
 
-def test_05_words_resize_without_an_argument_returns_the_embedding() -> None:
+def test_05_resize_token_embeddings_without_argument_returns_embedding() -> None:
     model = LxmertForPreTraining(small_config())
     bias = model.cls.predictions.bias.detach().clone()
     assert model.resize_token_embeddings() is model.lxmert.embeddings.word_embeddings
@@ -116,7 +116,7 @@ def test_09_the_output_embeddings_can_be_read_and_replaced() -> None:
         (LxmertForQuestionAnswering, "label", "labels"),
     ],
 )
-def test_10_an_unknown_argument_is_an_error_that_names_the_nearest(
+def test_10_unknown_argument_raises_type_error_naming_nearest(
     model_class: type, wrong: str, nearest: str
 ) -> None:
     with pytest.raises(TypeError, match=f"{model_class.__name__}.*'{wrong}'.*'{nearest}'"):
@@ -124,7 +124,7 @@ def test_10_an_unknown_argument_is_an_error_that_names_the_nearest(
 
 
 @pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])
-def test_10_an_unknown_argument_that_is_none_was_not_given(model_class: type) -> None:
+def test_10_unknown_argument_of_value_none_is_ignored(model_class: type) -> None:
     model = model_class(small_config()).eval()
     # As PEFT's wrapper of question answering models calls them.
     got = model(**inputs(), start_positions=None, end_positions=None)
@@ -143,7 +143,7 @@ def test_11_one_hot_and_soft_answers_are_targets() -> None:
         torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_12_without_the_answer_task_there_is_no_score_and_no_dead_loss() -> None:
+def test_12_task_qa_false_gives_no_answer_score_and_zero_loss() -> None:
     model = LxmertForPreTraining(small_config(task_qa=False))
     output = model(**inputs(), ans=torch.tensor([0, 1, 2]))
     assert output.question_answering_score is None
@@ -162,7 +162,7 @@ def test_13_object_labels_may_be_partial(task: str) -> None:
     torch.testing.assert_close(alone.loss, model(**inputs(), obj_labels=labels).losses[task])
 
 
-def test_14_the_number_of_layers_is_never_stale(tmp_path: Path) -> None:
+def test_14_num_hidden_layers_follows_overridden_l_layers(tmp_path: Path) -> None:
     LxmertModel(small_config()).save_pretrained(tmp_path)
     model = LxmertModel.from_pretrained(tmp_path, l_layers=1)
     assert model.config.num_hidden_layers["language"] == 1 == len(model.encoder.layer)
@@ -185,13 +185,13 @@ def test_16_encoders_may_have_no_layer(absent: dict[str, int]) -> None:
     model(**inputs(), **targets()).loss.backward()
 
 
-def test_17_the_embeddings_work_alone() -> None:
+def test_17_embeddings_default_token_type_ids_to_zero() -> None:
     embeddings = LxmertEmbeddings(small_config()).eval()
     ids = inputs()["input_ids"]
     torch.testing.assert_close(embeddings(ids), embeddings(ids, torch.zeros_like(ids)))
 
 
-def test_18_only_the_padding_word_has_a_padding_row() -> None:
+def test_18_only_word_embedding_has_padding_row() -> None:
     model = LxmertForPreTraining(small_config(tie_word_embeddings=False, pad_token_id=2))
     embeddings = model.lxmert.embeddings
     assert embeddings.word_embeddings.weight[2].abs().max() == 0
@@ -207,7 +207,7 @@ def test_18_only_the_padding_word_has_a_padding_row() -> None:
     assert LxmertEmbeddings(small_config()).word_embeddings.padding_idx == 0
 
 
-def test_19_states_and_masks_are_as_documented() -> None:
+def test_19_numbers_of_states_and_maps_are_as_documented() -> None:
     config = small_config()
     output = LxmertModel(config).eval()(**inputs(), output_hidden_states=True, output_attentions=True)
     assert len(output.language_hidden_states) == config.l_layers + config.x_layers
@@ -219,7 +219,7 @@ def test_19_states_and_masks_are_as_documented() -> None:
     assert "visual_attention_mask: (B, O)" in (LxmertModel.forward.__doc__ or "")
 
 
-def test_20_padded_objects_do_not_count() -> None:
+def test_20_targets_of_padded_objects_do_not_change_losses() -> None:
     model = LxmertForPreTraining(small_config()).eval()
     batch = inputs()
     obj_labels = targets()["obj_labels"]
@@ -231,7 +231,7 @@ def test_20_padded_objects_do_not_count() -> None:
     torch.testing.assert_close(model(**batch, obj_labels=spoilt).losses, reference, rtol=0, atol=0)
 
 
-def test_20_padding_more_does_not_change_the_mean() -> None:
+def test_20_extra_padded_objects_do_not_change_losses() -> None:
     model = LxmertForPreTraining(small_config()).eval()
     batch = {name: tensor[2:] for name, tensor in inputs().items()}
     labels = {task: (a[2:], b[2:]) for task, (a, b) in targets()["obj_labels"].items()}
@@ -243,7 +243,7 @@ def test_20_padding_more_does_not_change_the_mean() -> None:
 
 
 @pytest.mark.parametrize("ignored", [-100, -1])
-def test_20_nothing_labelled_is_a_loss_of_zero_with_a_gradient(ignored: int) -> None:
+def test_20_no_labels_give_zero_loss_and_zero_gradients(ignored: int) -> None:
     model = LxmertForPreTraining(small_config())
     nothing = torch.full((3,), ignored)
     objects = torch.full((3, OBJECTS), ignored)
@@ -262,7 +262,7 @@ def test_20_nothing_labelled_is_a_loss_of_zero_with_a_gradient(ignored: int) -> 
             assert parameter.grad.abs().max() == 0, name
 
 
-def test_21_sdpa_and_checkpointing_and_single_losses_are_there() -> None:
+def test_21_sdpa_checkpointing_and_task_losses_are_supported() -> None:
     model = LxmertForPreTraining(LxmertConfig(**small_config().to_diff_dict()))
     assert model.config._attn_implementation == "sdpa"
     assert model.supports_gradient_checkpointing

@@ -1,4 +1,4 @@
-"""Sentences about pairs of images: the pair head over two encodings, left first."""
+"""LxmertForVisualReasoning: the pair head over the encodings of a left and a right image."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def pair_inputs() -> dict[str, Tensor]:
     return batch
 
 
-def by_hand(model: LxmertForVisualReasoning, batch: dict[str, Tensor]) -> Tensor:
+def reference_scores(model: LxmertForVisualReasoning, batch: dict[str, Tensor]) -> Tensor:
     """The scores, one sentence and one image at a time, padding cut off instead of masked."""
     rows = []
     for row in range(BATCH):
@@ -55,16 +55,16 @@ def by_hand(model: LxmertForVisualReasoning, batch: dict[str, Tensor]) -> Tensor
     return torch.stack(rows)
 
 
-def test_scores_are_those_of_each_image_encoded_alone_left_first(model: LxmertForVisualReasoning) -> None:
+def test_pair_scores_equal_images_encoded_separately_left_first(model: LxmertForVisualReasoning) -> None:
     torch.nn.init.normal_(model.pair_head.logit_fc[2].weight)
     torch.nn.init.normal_(model.pair_head.logit_fc[2].bias)
     batch = pair_inputs()
     logits = model(**batch).logits
     assert logits.shape == (BATCH, 2)
-    torch.testing.assert_close(logits, by_hand(model, batch), rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits, reference_scores(model, batch), rtol=0, atol=1e-5)
 
 
-def test_exchanging_the_images_changes_the_scores_and_twice_gives_them_back(
+def test_swapping_images_changes_scores_to_those_of_reference(
     model: LxmertForVisualReasoning,
 ) -> None:
     batch = pair_inputs()
@@ -73,10 +73,10 @@ def test_exchanging_the_images_changes_the_scores_and_twice_gives_them_back(
     }
     there, back = model(**batch).logits, model(**swapped).logits
     assert (there - back).abs().max() > 1e-3
-    torch.testing.assert_close(by_hand(model, swapped), back, rtol=0, atol=1e-5)
+    torch.testing.assert_close(reference_scores(model, swapped), back, rtol=0, atol=1e-5)
 
 
-def test_one_sentence_does_not_see_the_images_of_another(model: LxmertForVisualReasoning) -> None:
+def test_pair_scores_do_not_depend_on_other_sentences_of_batch(model: LxmertForVisualReasoning) -> None:
     batch = pair_inputs()
     whole = model(**batch).logits
     for row in range(BATCH):
@@ -86,14 +86,16 @@ def test_one_sentence_does_not_see_the_images_of_another(model: LxmertForVisualR
 
 def test_the_loss_is_cross_entropy_over_the_labelled_sentences(model: LxmertForVisualReasoning) -> None:
     batch = pair_inputs()
-    scores = by_hand(model, batch).log_softmax(dim=1)
+    scores = reference_scores(model, batch).log_softmax(dim=1)
     output = model(**batch, labels=torch.tensor([1, -100, 0]))
     assert output.loss.item() == pytest.approx(-(scores[0, 1] + scores[2, 0]).item() / 2, abs=1e-5)
     assert output.losses.keys() == {"pair"}
     assert model(**batch, labels=torch.tensor([-1, -100, -1])).loss.item() == 0
 
 
-def test_gradients_reach_both_images_and_every_weight_that_counts(model: LxmertForVisualReasoning) -> None:
+def test_gradients_reach_real_objects_of_both_images_and_all_used_weights(
+    model: LxmertForVisualReasoning,
+) -> None:
     batch: dict[str, Any] = pair_inputs()
     batch["visual_feats"].requires_grad_()
     model(**batch, labels=torch.tensor([1, 0, 1])).loss.backward()
@@ -109,7 +111,7 @@ def test_gradients_reach_both_images_and_every_weight_that_counts(model: LxmertF
     assert {name for name in silent if "key.bias" not in name} == set()
 
 
-def test_words_may_come_as_vectors(model: LxmertForVisualReasoning) -> None:
+def test_inputs_embeds_give_same_pair_scores_as_input_ids(model: LxmertForVisualReasoning) -> None:
     batch = pair_inputs()
     expected = model(**batch).logits
     ids = batch.pop("input_ids")
@@ -137,7 +139,7 @@ def test_a_saved_model_gives_the_same_scores(model: LxmertForVisualReasoning, tm
     assert not report.unexpected
 
 
-def test_a_pretrained_model_gives_the_encoder_and_leaves_the_head(tmp_path: Path) -> None:
+def test_pretraining_checkpoint_loads_encoder_and_reports_pair_head_missing(tmp_path: Path) -> None:
     pretrained = LxmertForPreTraining(small_config())
     pretrained.save_pretrained(tmp_path)
     report = load_report(LxmertForVisualReasoning, tmp_path)
@@ -151,7 +153,7 @@ def test_a_pretrained_model_gives_the_encoder_and_leaves_the_head(tmp_path: Path
         assert torch.equal(model.lxmert.state_dict()[name], value), name
 
 
-def test_the_head_has_the_size_of_the_authors() -> None:
+def test_pair_head_has_parameter_count_of_original_code() -> None:
     config = LxmertConfig(l_layers=0, x_layers=1, r_layers=0, vocab_size=30, intermediate_size=8)
     head = LxmertForVisualReasoning(config).pair_head
     assert sum(weight.numel() for weight in head.parameters()) == 2_366_978
@@ -171,7 +173,7 @@ def test_the_head_has_the_size_of_the_authors() -> None:
         ("labels", torch.tensor([0, 2, 1]), r"labels has the class id 2, expected 0\.\.1"),
     ],
 )
-def test_what_does_not_fit_is_told(
+def test_invalid_pair_input_raises_tensor_error(
     model: LxmertForVisualReasoning, name: str, values: Any, message: str
 ) -> None:
     batch: dict[str, Any] = pair_inputs() | {name: values}
@@ -179,6 +181,6 @@ def test_what_does_not_fit_is_told(
         model(**batch)
 
 
-def test_unknown_arguments_name_the_nearest(model: LxmertForVisualReasoning) -> None:
+def test_unknown_argument_raises_type_error_naming_nearest(model: LxmertForVisualReasoning) -> None:
     with pytest.raises(TypeError, match="nearest known: 'visual_pos'"):
         model(**pair_inputs(), visual_position=torch.ones(3, 5, 4))

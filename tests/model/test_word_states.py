@@ -1,4 +1,4 @@
-"""Texts encoded beforehand: the same results as from ids."""
+"""`word_states` of `encode_words`: the same results as from ids."""
 
 from typing import Any
 
@@ -7,35 +7,38 @@ import torch
 
 from lxmert.errors import TensorError
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertModel
-from tests.model.small import BATCH, WORDS, encoded, inputs, small_config
+from tests.model.small import BATCH, WORDS, inputs, small_config, with_encoded_states
 from tests.model.test_visual_reasoning import pair_inputs
 
 
 @pytest.mark.parametrize("layers", [0, 2])
-def test_the_outputs_are_the_same(layers: int) -> None:
+def test_word_states_give_same_outputs_as_input_ids(layers: int) -> None:
     model = LxmertModel(small_config(l_layers=layers)).eval()
-    whole, later = model(**inputs()), model(**encoded("word", model, inputs()))
+    whole, later = model(**inputs()), model(**with_encoded_states("word", model, inputs()))
     for name in ("language_output", "vision_output", "pooled_output"):
         torch.testing.assert_close(later[name], whole[name], rtol=0, atol=0)
 
 
-def test_scores_are_the_same() -> None:
+def test_word_states_give_same_answer_scores_as_input_ids() -> None:
     torch.manual_seed(1)
     answering = LxmertForQuestionAnswering(small_config()).eval()
     torch.testing.assert_close(
-        answering(**encoded("word", answering.lxmert, inputs()))[0], answering(**inputs())[0], rtol=0, atol=0
+        answering(**with_encoded_states("word", answering.lxmert, inputs()))[0],
+        answering(**inputs())[0],
+        rtol=0,
+        atol=0,
     )
 
 
-def test_a_sentence_about_two_images_is_encoded_once() -> None:
+def test_word_states_of_image_pairs_hold_one_row_per_sentence() -> None:
     torch.manual_seed(1)
     reasoning = LxmertForVisualReasoning(small_config()).eval()
-    given = encoded("word", reasoning.lxmert, pair_inputs())
+    given = with_encoded_states("word", reasoning.lxmert, pair_inputs())
     assert len(given["word_states"]) == len(pair_inputs()["input_ids"])
     torch.testing.assert_close(reasoning(**given)[0], reasoning(**pair_inputs())[0], rtol=0, atol=1e-6)
 
 
-def test_word_vectors_are_encoded_too() -> None:
+def test_encode_words_accepts_inputs_embeds() -> None:
     model = LxmertModel(small_config()).eval()
     given = inputs()
     vectors = model.get_input_embeddings()(given["input_ids"])
@@ -64,13 +67,13 @@ def test_word_vectors_are_encoded_too() -> None:
         ({"output_attentions": True}, "word_states skip the language layers, so their states and maps"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes: dict[str, Any], fault: str) -> None:
+def test_inconsistent_word_states_raise_tensor_error(changes: dict[str, Any], fault: str) -> None:
     model = LxmertModel(small_config()).eval()
     with pytest.raises(TensorError, match=fault):
-        model(**(encoded("word", model, inputs()) | changes))
+        model(**(with_encoded_states("word", model, inputs()) | changes))
 
 
-def test_words_are_checked_before_they_are_encoded() -> None:
+def test_encode_words_without_input_raises_tensor_error() -> None:
     model = LxmertModel(small_config()).eval()
     with pytest.raises(TensorError, match="exactly one of input_ids and inputs_embeds, got neither"):
         model.encode_words()

@@ -13,7 +13,7 @@ if find_spec("keras") is None or find_spec(BACKEND) is None:
 
 
 @pytest.fixture(autouse=True)
-def _same_keras_numbers() -> None:
+def _seed_keras_random_numbers() -> None:
     import keras
 
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""Models of all classes of both halves, by the end of their names, for the tests of files."""
+"""PyTorch and Keras models of every class, chosen by the end of its name, and batches for them."""
 
 from typing import Any
 

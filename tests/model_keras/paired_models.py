@@ -1,4 +1,4 @@
-"""Pairs of equal models of both halves, and what compares them."""
+"""Pairs of a PyTorch and a Keras model with equal weights, and comparison of their results."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

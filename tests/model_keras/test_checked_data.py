@@ -1,4 +1,4 @@
-"""Wrong values are refused before a step runs, wherever the data come from; right ones are learnt from."""
+"""Invalid values raise TensorError before a step runs, from every data source; valid data train."""
 
 from collections.abc import Callable, Iterator
 from threading import get_ident
@@ -26,20 +26,20 @@ CONFIG = small_config(
 BAD_ID = r"input_ids has the id 61, expected 0\.\.60 \(vocab_size is 61\)"
 
 
-def good() -> dict[str, Any]:
+def valid_batch() -> dict[str, Any]:
     given: dict[str, Any] = as_numpy(inputs(CONFIG))
     return given | {"labels": as_numpy(targets(CONFIG))["ans"]}
 
 
-def bad(name: str = "input_ids", value: float = 61) -> dict[str, Any]:
-    batch = good()
+def invalid_batch(name: str = "input_ids", value: float = 61) -> dict[str, Any]:
+    batch = valid_batch()
     batch[name] = batch[name].copy()
     batch[name][(1,) * batch[name].ndim] = value
     return batch
 
 
-def last_of_one() -> dict[str, Any]:
-    return {name: value[:1] for name, value in good().items()}
+def batch_of_one() -> dict[str, Any]:
+    return {name: value[:1] for name, value in valid_batch().items()}
 
 
 class Batches(keras.utils.PyDataset):
@@ -108,23 +108,23 @@ def model(monkeypatch: pytest.MonkeyPatch) -> TFLxmertForQuestionAnswering:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_wrong_id_in_a_later_batch(model: Any, kind: str) -> None:
+def test_id_out_of_range_in_later_batch_raises_tensor_error(model: Any, kind: str) -> None:
     before = model.get_weights()
     for number, (run, more) in enumerate(
         ((model.predict, {}), (model.evaluate, {}), (model.fit, {"shuffle": False}))
     ):
         with pytest.raises(TensorError, match=BAD_ID):
-            run(KINDS[kind]([good(), good(), bad()]), verbose=0, **more)
+            run(KINDS[kind]([valid_batch(), valid_batch(), invalid_batch()]), verbose=0, **more)
         same = [np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True)]
         assert all(same) == (number < 2)  # two steps of training were done, and are kept
-    assert np.isfinite(model.evaluate(good(), verbose=0))
+    assert np.isfinite(model.evaluate(valid_batch(), verbose=0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_wrong_id_in_the_first_batch(model: Any, kind: str) -> None:
+def test_id_out_of_range_in_first_batch_raises_and_keeps_weights(model: Any, kind: str) -> None:
     before = model.get_weights()
     with pytest.raises(TensorError, match=BAD_ID):
-        model.fit(KINDS[kind]([bad(), good()]), shuffle=False, verbose=0)
+        model.fit(KINDS[kind]([invalid_batch(), valid_batch()]), shuffle=False, verbose=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -138,27 +138,29 @@ def test_a_wrong_id_in_the_first_batch(model: Any, kind: str) -> None:
         ("labels", 9, r"labels has the class id 9, expected 0\.\.8"),
     ],
 )
-def test_what_else_is_wrong(model: Any, name: str, value: float, message: str) -> None:
+def test_fit_with_invalid_value_raises_tensor_error(
+    model: Any, name: str, value: float, message: str
+) -> None:
     with pytest.raises(TensorError, match=message):
-        model.fit(Batches([good(), bad(name, value)]), verbose=0)
+        model.fit(Batches([valid_batch(), invalid_batch(name, value)]), verbose=0)
 
 
-def test_wrong_validation_data(model: Any) -> None:
+def test_invalid_validation_data_raise_tensor_error(model: Any) -> None:
     with pytest.raises(TensorError, match=BAD_ID):
-        model.fit(good(), validation_data=Batches([bad()]), verbose=0)
-    wrong = bad()
+        model.fit(valid_batch(), validation_data=Batches([invalid_batch()]), verbose=0)
+    wrong = invalid_batch()
     labels = wrong.pop("labels")
     with pytest.raises(TensorError, match=BAD_ID):
-        model.fit(good(), validation_data=(wrong, labels), verbose=0)
+        model.fit(valid_batch(), validation_data=(wrong, labels), verbose=0)
 
 
-def test_single_batches() -> None:
+def test_on_batch_methods_raise_tensor_error_before_compilation() -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     model.compile(optimizer="sgd")
     for run in (model.train_on_batch, model.test_on_batch, model.predict_on_batch):
         with pytest.raises(TensorError, match=BAD_ID):
-            run(bad())
-    wrong = bad("labels", 9)
+            run(invalid_batch())
+    wrong = invalid_batch("labels", 9)
     labels = wrong.pop("labels")
     with pytest.raises(TensorError, match=r"labels has the class id 9, expected 0\.\.8"):
         model.train_on_batch(wrong, labels)
@@ -166,13 +168,13 @@ def test_single_batches() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_right_data_are_learnt_from_batch_by_batch(model: Any, kind: str) -> None:
-    batches = [good(), good(), last_of_one()]
+def test_valid_data_of_each_source_are_evaluated_predicted_and_fitted(model: Any, kind: str) -> None:
+    batches = [valid_batch(), valid_batch(), batch_of_one()]
     losses = [float(keras.ops.convert_to_numpy(model(batch).loss)) for batch in batches]
     wanted = (3 * losses[0] + 3 * losses[1] + losses[2]) / 7
     assert model.evaluate(KINDS[kind](batches), verbose=0) == pytest.approx(wanted, rel=1e-5)
     assert model.predict(KINDS[kind](batches), verbose=0).question_answering_score.shape == (7, 9)
-    held_out = Batches([good()])
+    held_out = Batches([valid_batch()])
     data = KINDS[kind](batches)
     history = model.fit(data, validation_data=held_out, epochs=1, verbose=0).history
     assert set(history) == {"loss", "val_loss"}
@@ -180,15 +182,15 @@ def test_right_data_are_learnt_from_batch_by_batch(model: Any, kind: str) -> Non
     assert not isinstance(data, Batches) or data.epochs >= 1
 
 
-def test_steps_per_epoch_of_endless_data(model: Any) -> None:
+def test_steps_per_epoch_limits_endless_data(model: Any) -> None:
     tf = pytest.importorskip("tensorflow")
-    data = tf.data.Dataset.from_tensors(good()).repeat()
+    data = tf.data.Dataset.from_tensors(valid_batch()).repeat()
     history = model.fit(data, steps_per_epoch=2, epochs=3, verbose=0).history["loss"]
     assert len(history) == 3
     assert model.optimizer.iterations == 6
 
 
-def test_class_weights_validation_split_and_sample_weights() -> None:
+def test_class_weight_sample_weight_and_validation_split_take_effect() -> None:
     found = []
     for kind in ("arrays", "pairs"):
         model = TFLxmertForQuestionAnswering(CONFIG)
@@ -196,7 +198,7 @@ def test_class_weights_validation_split_and_sample_weights() -> None:
         model.set_weights([np.full_like(weight, 0.03) for weight in model.get_weights()])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile("sgd", loss=loss, run_eagerly=True)
-        batch = good()
+        batch = valid_batch()
         labels = batch.pop("labels")
         weights = {number: 1.0 + number for number in range(9)}
         if kind == "arrays":
@@ -215,7 +217,7 @@ def test_class_weights_validation_split_and_sample_weights() -> None:
     assert "val_loss" in model.fit(whole, twice, validation_split=0.5, verbose=0).history
 
 
-def test_each_task_is_logged() -> None:
+def test_loss_of_each_task_is_logged() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     batch: dict[str, Any] = as_numpy(inputs(CONFIG)) | as_numpy(targets(CONFIG))
@@ -237,15 +239,15 @@ def test_each_task_is_logged() -> None:
 
 
 @pytest.mark.parametrize("name", ["labels", "masked_lm_labels"])
-def test_a_metric_finds_masked_words_under_both_names(name: str) -> None:
+def test_metric_reads_masked_word_labels_under_either_name(name: str) -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile("sgd", metrics={"prediction_logits": ["accuracy"]}, run_eagerly=True)
     given: dict[str, Any] = as_numpy(inputs(CONFIG))
     best = keras.ops.convert_to_numpy(model(given).prediction_logits).argmax(axis=-1)
     truth = best.copy()
     truth[:2] = (truth[:2] + 1) % CONFIG.vocab_size
-    told = model.evaluate(given | {name: truth}, verbose=0, return_dict=True)
-    assert told["accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+    results = model.evaluate(given | {name: truth}, verbose=0, return_dict=True)
+    assert results["accuracy"] == pytest.approx(1 / 3, abs=1e-6)
 
 
 def test_only_tasks_with_targets_are_logged() -> None:

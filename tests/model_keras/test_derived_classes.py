@@ -1,4 +1,4 @@
-"""Classes that users derive from the Keras models, with layers of their own: files, training, resizing."""
+"""Classes that users derive from the Keras models, with own layers: files, training, resizing."""
 
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def values(output: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", [Named, Plain])
-def test_a_head_of_ones_own_goes_through_a_model_folder(kind: type[Any], tmp_path: Path) -> None:
+def test_user_defined_head_round_trips_through_model_folder(kind: type[Any], tmp_path: Path) -> None:
     model = kind(CONFIG)
     expected = values(model(INPUTS))
     model.save_pretrained(tmp_path)
@@ -105,7 +105,7 @@ def test_a_head_of_ones_own_goes_through_a_model_folder(kind: type[Any], tmp_pat
 
 
 @pytest.mark.parametrize("kind", [Named, Plain])
-def test_a_head_of_ones_own_goes_through_a_keras_file(kind: type[Any], tmp_path: Path) -> None:
+def test_user_defined_head_round_trips_through_keras_file(kind: type[Any], tmp_path: Path) -> None:
     model = kind(CONFIG)
     expected = values(model(INPUTS))
     model.save(tmp_path / "model.keras")
@@ -113,7 +113,7 @@ def test_a_head_of_ones_own_goes_through_a_keras_file(kind: type[Any], tmp_path:
     np.testing.assert_allclose(values(again(INPUTS)), expected, atol=1e-6)
 
 
-def test_a_head_not_run_yet_goes_through_a_file_of_weights(tmp_path: Path) -> None:
+def test_unbuilt_head_round_trips_through_weights_file(tmp_path: Path) -> None:
     model = Plain(CONFIG)
     model.save_weights(tmp_path / "model.weights.h5")
     again = Plain(CONFIG)
@@ -130,7 +130,7 @@ class Few(Plain):
 
 
 @pytest.mark.parametrize("kind", [Plain, Few])
-def test_a_head_not_run_yet_is_exported(kind: type[Any], tmp_path: Path) -> None:
+def test_unbuilt_head_is_exported_with_same_outputs(kind: type[Any], tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow")
     model = kind(CONFIG)
     model.export(tmp_path, verbose=False)
@@ -143,7 +143,7 @@ def test_a_head_not_run_yet_is_exported(kind: type[Any], tmp_path: Path) -> None
     np.testing.assert_allclose(served.serve(given), values(model(given)), atol=1e-5)
 
 
-def test_variables_of_layers_added_bear_the_names_of_attributes(tmp_path: Path) -> None:
+def test_variables_of_user_layers_are_named_by_attribute_path(tmp_path: Path) -> None:
     Named(CONFIG).save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", "np") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -164,7 +164,7 @@ def test_variables_of_layers_added_bear_the_names_of_attributes(tmp_path: Path) 
     }
 
 
-def test_a_head_starts_on_the_weights_of_a_model_without_it(tmp_path: Path) -> None:
+def test_user_defined_head_loads_weights_of_base_model(tmp_path: Path) -> None:
     base = lxmert.TFLxmertModel(CONFIG)
     base.save_pretrained(tmp_path)
     model, info = Named.from_pretrained(tmp_path, output_loading_info=True)
@@ -175,29 +175,29 @@ def test_a_head_starts_on_the_weights_of_a_model_without_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("beside", [True, False])
-def test_a_loss_in_the_call_of_ones_own_class_is_learnt(beside: bool) -> None:
+def test_loss_returned_by_overridden_call_is_trained(beside: bool) -> None:
     model = Named(CONFIG)
     model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     given = {"x": INPUTS, "y": LABELS} if beside else {"x": INPUTS | {"labels": LABELS}}
-    told = model.fit(**given, epochs=12, verbose=0).history["loss"]
-    assert told[-1] < told[0]
+    losses = model.fit(**given, epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
     assert model.predict(given["x"], verbose=0)["logits"].shape == (3, 3)
 
 
-def test_inputs_come_as_they_are_to_a_call_without_names() -> None:
+def test_overridden_call_with_one_inputs_argument_trains_with_compiled_loss() -> None:
     model = Plain(CONFIG)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-2), loss, metrics=["accuracy"], run_eagerly=True)
-    told = model.fit(INPUTS, LABELS, epochs=4, verbose=0).history
-    assert told["loss"][-1] < told["loss"][0]
-    assert "accuracy" in told
+    history = model.fit(INPUTS, LABELS, epochs=4, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert "accuracy" in history
     assert model.predict(INPUTS, verbose=0).shape == (3, 3)
     assert model.evaluate(INPUTS, LABELS, verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
     with pytest.raises(TensorError, match="nothing to learn"):
         model.train_on_batch(INPUTS)
 
 
-def test_a_first_step_that_fails_loses_no_variable_of_layers_added() -> None:
+def test_interrupted_first_step_keeps_variables_of_user_layers() -> None:
     class Interrupted(Plain):
         def train_step(self, *state_and_data: Any) -> Any:
             raise KeyboardInterrupt
@@ -222,7 +222,7 @@ class Built(Plain):
         return super().call(inputs, training=training) + self.bias
 
 
-def test_a_build_of_ones_own_runs_when_the_model_does(tmp_path: Path) -> None:
+def test_overridden_build_runs_on_first_call_and_after_loading(tmp_path: Path) -> None:
     model = Built(CONFIG)
     assert not model.classifier.built
     expected = values(model(INPUTS))
@@ -234,21 +234,21 @@ def test_a_build_of_ones_own_runs_when_the_model_does(tmp_path: Path) -> None:
         np.testing.assert_allclose(values(read(INPUTS)), expected, atol=1e-6)
 
 
-def test_a_finished_model_may_be_given_a_further_head() -> None:
+def test_head_added_to_question_answering_model_has_named_variables() -> None:
     model = WithHead(CONFIG)
     model.kind.build((None, 24))
     assert any(variable is model.kind.kernel for variable in model.trainable_variables)
     assert {"kind.weight", "kind.bias", "answer_head.logit_fc.3.weight"} < set(model.torch_variables())
 
 
-def test_frozen_layers_of_ones_own_stay_so_in_a_keras_file(tmp_path: Path) -> None:
+def test_frozen_user_layer_stays_frozen_in_keras_file(tmp_path: Path) -> None:
     model = Plain(CONFIG)
     model.classifier.trainable = False
     model.save(tmp_path / "model.keras")
     assert not keras.models.load_model(tmp_path / "model.keras").classifier.trainable
 
 
-def test_words_of_a_model_within_ones_own_are_resized() -> None:
+def test_resize_token_embeddings_resizes_inner_model() -> None:
     model = Named(CONFIG)
     model.resize_token_embeddings(80)
     assert (model.config.vocab_size, model.lxmert.config.vocab_size, CONFIG.vocab_size) == (80, 80, 61)
@@ -257,7 +257,7 @@ def test_words_of_a_model_within_ones_own_are_resized() -> None:
     model(INPUTS | {"input_ids": ids})
 
 
-def test_a_variable_without_a_name_is_refused_instead_of_lost(tmp_path: Path) -> None:
+def test_saving_variable_without_name_raises_weights_error(tmp_path: Path) -> None:
     model = Plain(CONFIG)
     model.nested = [[keras.layers.Dense(2)]]
     model.nested[0][0].build((None, 4))
@@ -265,7 +265,7 @@ def test_a_variable_without_a_name_is_refused_instead_of_lost(tmp_path: Path) ->
         model.save_pretrained(tmp_path)
 
 
-def test_a_layer_held_twice_is_saved_once(tmp_path: Path) -> None:
+def test_layer_in_two_attributes_is_saved_once(tmp_path: Path) -> None:
     model = Plain(CONFIG)
     model.alias = model.classifier
     model.save_pretrained(tmp_path)
@@ -274,34 +274,34 @@ def test_a_layer_held_twice_is_saved_once(tmp_path: Path) -> None:
     assert not any(name.startswith("alias") for name in names)
 
 
-def test_underscores_around_an_attribute_are_no_part_of_a_name() -> None:
+def test_variable_name_omits_underscores_around_attribute() -> None:
     model = Plain(CONFIG)
     model._kind_ = keras.layers.Dense(2)
     model._kind_.build((None, 24))
     assert {"kind.weight", "kind.bias"} < set(model.torch_variables())
 
 
-def test_a_model_that_does_not_run_on_its_dummy_inputs_says_so(tmp_path: Path) -> None:
+def test_saving_model_that_fails_on_dummy_inputs_raises_weights_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"WithHead has layers .* dummy_inputs \(NotImplementedError"):
         WithHead(CONFIG).save_pretrained(tmp_path)
 
 
-def test_a_model_is_made_from_a_configuration() -> None:
+def test_from_config_builds_derived_class_with_copied_config() -> None:
     model = Plain.from_config(CONFIG)
     assert type(model) is Plain
     assert model.config == CONFIG
     assert model.config is not CONFIG
 
 
-def test_a_configuration_class_of_ones_own_is_given_back(tmp_path: Path) -> None:
-    class Setting(lxmert.LxmertConfig):
+def test_user_config_class_round_trips_through_folder_and_keras_file(tmp_path: Path) -> None:
+    class UserConfig(lxmert.LxmertConfig):
         pass
 
-    class Set(lxmert.TFLxmertModel):
-        config_class = Setting
+    class UserModel(lxmert.TFLxmertModel):
+        config_class = UserConfig
 
-    model = Set(Setting.from_dict(CONFIG.to_dict()))
+    model = UserModel(UserConfig.from_dict(CONFIG.to_dict()))
     model.save_pretrained(tmp_path / "folder")
     model.save(tmp_path / "model.keras")
-    assert type(Set.from_pretrained(tmp_path / "folder").config) is Setting
-    assert type(keras.models.load_model(tmp_path / "model.keras").config) is Setting
+    assert type(UserModel.from_pretrained(tmp_path / "folder").config) is UserConfig
+    assert type(keras.models.load_model(tmp_path / "model.keras").config) is UserConfig

@@ -1,4 +1,4 @@
-"""The forms in which inputs may come, and the refusal of wrong ones before a graph runs."""
+"""The forms in which inputs may be passed, and the errors of invalid ones before a graph runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -83,7 +83,7 @@ FORMS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_the_same_call(model: TFLxmertModel, form: str) -> None:
+def test_every_input_form_gives_same_outputs(model: TFLxmertModel, form: str) -> None:
     wanted = model(**batch())
     found = FORMS[form](model)
     for name in wanted:
@@ -92,7 +92,7 @@ def test_every_form_is_the_same_call(model: TFLxmertModel, form: str) -> None:
         )
 
 
-def test_not_given_masks_and_segments_are_ones_and_zeros(model: TFLxmertModel) -> None:
+def test_omitted_masks_default_to_ones_and_token_type_ids_to_zeros(model: TFLxmertModel) -> None:
     given = {name: batch()[name] for name in ORDER[:3]}
     full = given | {
         "attention_mask": np.ones((3, 7), bool),
@@ -106,7 +106,7 @@ def test_not_given_masks_and_segments_are_ones_and_zeros(model: TFLxmertModel) -
     )
 
 
-def test_word_vectors_may_be_whole_numbers(model: TFLxmertModel) -> None:
+def test_integer_inputs_embeds_equal_float_inputs_embeds(model: TFLxmertModel) -> None:
     vectors = np.arange(3 * 7 * 24).reshape(3, 7, 24) % 5
     given = {name: batch()[name] for name in ORDER[1:3]}
     np.testing.assert_array_equal(
@@ -116,7 +116,7 @@ def test_word_vectors_may_be_whole_numbers(model: TFLxmertModel) -> None:
 
 
 @pytest.mark.parametrize("form", ["dictionary", "list", "keywords"])
-def test_functional_models_from_symbolic_inputs(model: TFLxmertModel, form: str) -> None:
+def test_functional_model_from_symbolic_inputs_gives_same_outputs(model: TFLxmertModel, form: str) -> None:
     symbols = {
         "input_ids": keras.Input((None,), dtype="int32", name="input_ids"),
         "visual_feats": keras.Input((None, 13), name="visual_feats"),
@@ -202,19 +202,19 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_wrong_inputs_are_refused_as_in_pytorch(model: TFLxmertModel, message: str) -> None:
+def test_invalid_input_raises_tensor_error(model: TFLxmertModel, message: str) -> None:
     with pytest.raises(TensorError, match=message):
         model(WRONG[message]())
 
 
-def test_an_unknown_name_is_told_with_the_nearest(model: TFLxmertModel) -> None:
+def test_unknown_argument_raises_type_error_naming_nearest(model: TFLxmertModel) -> None:
     with pytest.raises(TypeError, match=r"'visual_feat' \(nearest known: 'visual_feats'\)"):
         model(batch() | {"visual_feat": 1})
     with pytest.raises(TypeError, match="TFLxmertModel got unknown argument"):
         model(**batch(), labels=np.zeros(3, np.int64))
 
 
-def test_an_input_given_twice_or_too_many_are_refused(model: TFLxmertModel) -> None:
+def test_input_given_twice_or_too_many_inputs_raise_tensor_error(model: TFLxmertModel) -> None:
     with pytest.raises(TensorError, match="input_ids is given twice"):
         model(batch(), input_ids=batch()["input_ids"])
     with pytest.raises(TensorError, match="by position, expected at most 14"):
@@ -239,12 +239,12 @@ def test_an_input_given_twice_or_too_many_are_refused(model: TFLxmertModel) -> N
         ("obj_labels", {"feat": (np.zeros((3, 5, 2)), np.ones((3, 5)))}, r"the target has shape \(3, 5, 2\)"),
     ],
 )
-def test_wrong_targets_are_refused(pretraining: Any, name: str, value: Any, message: str) -> None:
+def test_invalid_target_raises_tensor_error(pretraining: Any, name: str, value: Any, message: str) -> None:
     with pytest.raises(TensorError, match=message):
         pretraining(**batch(), **{name: value})
 
 
-def test_classes_of_padding_are_not_looked_at(pretraining: Any) -> None:
+def test_object_classes_of_padding_are_not_checked(pretraining: Any) -> None:
     classes = np.zeros((3, 5), np.int64)
     classes[2, 3:] = 999  # hidden by the mask
     weights = np.ones((3, 5), np.float32)
@@ -252,7 +252,7 @@ def test_classes_of_padding_are_not_looked_at(pretraining: Any) -> None:
     assert np.isfinite(keras.ops.convert_to_numpy(loss))
 
 
-def test_objects_of_pairs_have_an_axis_of_two() -> None:
+def test_visual_reasoning_without_pair_axis_raises_tensor_error() -> None:
     model = TFLxmertForVisualReasoning(CONFIG)
     with pytest.raises(
         TensorError, match=r"visual_feats has shape \(3, 5, 13\), expected \(any, 2, any, any\)"
@@ -260,7 +260,7 @@ def test_objects_of_pairs_have_an_axis_of_two() -> None:
         model(batch())
 
 
-def test_fit_refuses_wrong_arrays_before_it_compiles(answering: Any) -> None:
+def test_fit_evaluate_and_predict_raise_tensor_error_before_compilation(answering: Any) -> None:
     answering.compile(optimizer="sgd")
     bad = changed("input_ids", lambda ids: with_value(ids, 61))
     labels = as_numpy(targets(CONFIG))["ans"]

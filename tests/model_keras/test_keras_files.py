@@ -1,4 +1,4 @@
-"""The files of Keras: `.keras`, weights alone, and models for serving."""
+"""Files of Keras: `.keras` archives, weights files, exported SavedModels."""
 
 import warnings
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.model_keras.model_classes import CLASSES, arrays_of, batch, keras_cla
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_keras_file_gives_the_model_back(kind: str, tmp_path: Path) -> None:
+def test_keras_file_round_trip_keeps_class_config_and_weights(kind: str, tmp_path: Path) -> None:
     model = keras_class(kind)(small_config(l_layers=1, x_layers=1, layer_norm_eps=1e-5), name="mine")
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
@@ -40,7 +40,7 @@ def test_a_keras_file_keeps_precision_and_resizing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own_loss", [True, False])
-def test_training_goes_on_from_a_keras_file_as_if_never_interrupted(own_loss: bool, tmp_path: Path) -> None:
+def test_training_resumes_from_keras_file_with_same_results(own_loss: bool, tmp_path: Path) -> None:
     config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model = lxmert.TFLxmertForQuestionAnswering(config)
     loss = None if own_loss else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -62,7 +62,7 @@ def test_training_goes_on_from_a_keras_file_as_if_never_interrupted(own_loss: bo
         np.testing.assert_allclose(arrays_of(again)[name], array, atol=1e-7, err_msg=name)
 
 
-def test_a_class_with_a_compile_of_its_own_is_left_to_its_user(tmp_path: Path) -> None:
+def test_class_with_overridden_compile_loads_uncompiled_with_warning(tmp_path: Path) -> None:
     class Own(lxmert.TFLxmertForQuestionAnswering):
         def compile(self, optimizer: str, temperature: float, **kwargs: Any) -> None:
             super().compile(optimizer, **kwargs)
@@ -74,7 +74,7 @@ def test_a_class_with_a_compile_of_its_own_is_left_to_its_user(tmp_path: Path) -
         keras.models.load_model(tmp_path / "model.keras")
 
 
-def test_training_goes_on_where_parts_are_frozen(tmp_path: Path) -> None:
+def test_keras_file_keeps_frozen_parts_and_optimizer_state(tmp_path: Path) -> None:
     model = lxmert.TFLxmertForQuestionAnswering(small_config(l_layers=1, x_layers=1))
     model.lxmert.trainable = False
     model.lxmert.encoder.x_layers[0].trainable = True
@@ -94,7 +94,7 @@ def test_training_goes_on_where_parts_are_frozen(tmp_path: Path) -> None:
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (other, one)), err_msg=one.path)
 
 
-def test_a_model_frozen_as_a_whole_stays_so(tmp_path: Path) -> None:
+def test_fully_frozen_model_stays_frozen_in_keras_file(tmp_path: Path) -> None:
     model = lxmert.TFLxmertForQuestionAnswering(small_config(l_layers=1, x_layers=1))
     model.trainable = False
     model.save(tmp_path / "model.keras")
@@ -104,7 +104,7 @@ def test_a_model_frozen_as_a_whole_stays_so(tmp_path: Path) -> None:
     assert len(again.trainable_variables) == len(model.torch_variables())
 
 
-def test_weights_alone_go_through_the_files_of_keras(tmp_path: Path) -> None:
+def test_weights_file_round_trip_keeps_weights(tmp_path: Path) -> None:
     config = small_config(l_layers=1, x_layers=1)
     one, other = lxmert.TFLxmertForQuestionAnswering(config), lxmert.TFLxmertForQuestionAnswering(config)
     one.save_weights(tmp_path / "x.weights.h5")
@@ -114,7 +114,7 @@ def test_weights_alone_go_through_the_files_of_keras(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ForPreTraining", "ForVisualReasoning"])
-def test_a_saved_model_serves_batches_of_any_size(kind: str, tmp_path: Path) -> None:
+def test_saved_model_serves_any_size_and_rejects_ids_out_of_range(kind: str, tmp_path: Path) -> None:
     if keras.backend.backend() != "tensorflow":
         pytest.skip(
             "Keras gives each free length a symbol of its own under JAX, and takes no dictionary under torch"
@@ -139,7 +139,7 @@ def test_a_saved_model_serves_batches_of_any_size(kind: str, tmp_path: Path) -> 
         served.serve(given)
 
 
-def test_a_saved_model_of_fixed_lengths(tmp_path: Path) -> None:
+def test_saved_model_with_fixed_lengths_serves_same_scores(tmp_path: Path) -> None:
     if keras.backend.backend() == "torch":
         pytest.skip("under torch Keras exports no model that takes a dictionary")
     tf = pytest.importorskip("tensorflow")
@@ -167,7 +167,7 @@ class Classifier(keras.Model):
         return self.head(self.lxmert_model(inputs, training=training).pooled_output)
 
 
-def test_a_model_that_holds_ours_is_given_back_whole(tmp_path: Path) -> None:
+def test_keras_model_containing_lxmert_round_trips_through_keras_file(tmp_path: Path) -> None:
     model, given = Classifier(), {name: array for name, array in batch("").items() if name != "labels"}
     expected = keras.ops.convert_to_numpy(model(given))
     model.save(tmp_path / "model.keras")
@@ -177,7 +177,7 @@ def test_a_model_that_holds_ours_is_given_back_whole(tmp_path: Path) -> None:
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(given)), expected)
 
 
-def test_a_class_of_ones_own_is_saved_too(tmp_path: Path) -> None:
+def test_derived_class_round_trips_through_keras_file(tmp_path: Path) -> None:
     class Mine(lxmert.TFLxmertModel):
         pass
 

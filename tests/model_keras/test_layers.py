@@ -1,4 +1,4 @@
-"""How the layers are put together: names, paths, first values, activations."""
+"""How the Keras layers are built: variable names and paths, initial values, activations."""
 
 from typing import Any
 
@@ -33,14 +33,14 @@ def test_every_pytorch_parameter_has_its_variable(name: str, changes: dict[str, 
     assert len(found) == len(keras_model.trainable_variables)
 
 
-def test_variables_have_paths_of_their_own() -> None:
+def test_variable_paths_are_unique() -> None:
     keras_model = model_keras.TFLxmertForPreTraining(small_config())
     paths = [variable.path for variable in keras_model.variables]
     assert len(set(paths)) == len(paths)
     assert "lxmert/encoder/x_layers_2/visual_attention/att/query/kernel" in paths
 
 
-def test_first_values_are_those_of_the_pytorch_half() -> None:
+def test_initial_values_follow_pytorch_initialisation() -> None:
     config = small_config(vocab_size=500, hidden_size=48, num_attention_heads=3, initializer_range=0.3)
     config.pad_token_id = 4
     for name, entry in model_keras.TFLxmertForPreTraining(config).torch_variables().items():
@@ -77,6 +77,6 @@ def test_an_activation_with_weights_is_refused() -> None:
         model_keras.TFLxmertModel(small_config(hidden_act="prelu"))
 
 
-def test_the_summary_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_lists_submodules(capsys: pytest.CaptureFixture[str]) -> None:
     model_keras.TFLxmertModel(small_config(l_layers=1)).summary(expand_nested=True)
     assert "pooler" in capsys.readouterr().out

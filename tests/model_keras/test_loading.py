@@ -1,4 +1,4 @@
-"""Reading and writing folders of either half."""
+"""Model folders of the PyTorch and the Keras models, read and written by the Keras models."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def warnings_seen(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 @pytest.mark.parametrize(("kind", "tied"), [*((kind, True) for kind in CLASSES), ("ForPreTraining", False)])
-def test_a_folder_of_pytorch_gives_the_same_model_and_back(
+def test_pytorch_folder_round_trips_through_keras_model(
     kind: str, tied: bool, tmp_path: Path, warnings_seen: Callable[[], list[str]]
 ) -> None:
     original = with_random_weights(kind, tie_word_embeddings=tied)
@@ -102,7 +102,7 @@ def test_weights_in_bfloat16_are_read_and_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Model", "ForQuestionAnswering"])
-def test_heads_and_the_model_without_read_each_other(
+def test_base_and_head_models_load_each_others_folders(
     kind: str, tmp_path: Path, warnings_seen: Callable[[], list[str]]
 ) -> None:
     other = "ForPreTraining" if kind == "Model" else "Model"
@@ -129,7 +129,7 @@ def test_heads_and_the_model_without_read_each_other(
     assert "\n" not in warning
 
 
-def test_gaps_are_reported_and_refused_as_of_pytorch(tmp_path: Path) -> None:
+def test_load_report_of_gaps_equals_pytorch_and_load_complete_raises(tmp_path: Path) -> None:
     with_random_weights("ForQuestionAnswering").save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     del tensors["lxmert.pooler.dense.weight"]
@@ -144,7 +144,7 @@ def test_gaps_are_reported_and_refused_as_of_pytorch(tmp_path: Path) -> None:
         load_complete(lxmert.TFLxmertForQuestionAnswering, tmp_path)
 
 
-def test_another_shape_is_an_error_unless_allowed(tmp_path: Path) -> None:
+def test_mismatched_shape_raises_weights_error_unless_ignored(tmp_path: Path) -> None:
     with_random_weights("ForQuestionAnswering").save_pretrained(tmp_path)
     load = lxmert.TFLxmertForQuestionAnswering.from_pretrained
     with pytest.raises(WeightsError, match=r"checkpoint 9.*model 4.*ignore_mismatched_sizes") as caught:
@@ -173,7 +173,7 @@ def test_the_configuration_may_be_given_or_overridden(tmp_path: Path) -> None:
         load(tmp_path / "a", hiden_size=3)
 
 
-def test_the_configuration_of_transformers_is_taken(tmp_path: Path) -> None:
+def test_transformers_config_is_accepted_and_bert_config_is_rejected(tmp_path: Path) -> None:
     with_random_weights("Model").save_pretrained(tmp_path)
     theirs = TheirConfig.from_pretrained(tmp_path, hidden_dropout_prob=0.4)
     model = lxmert.TFLxmertModel.from_pretrained(tmp_path, config=theirs)
@@ -184,14 +184,14 @@ def test_the_configuration_of_transformers_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])
-def test_precision_goes_by_both_names(argument: str, tmp_path: Path) -> None:
+def test_dtype_and_torch_dtype_set_precision(argument: str, tmp_path: Path) -> None:
     with_random_weights("Model").to(torch.bfloat16).save_pretrained(tmp_path)
     load = lxmert.TFLxmertModel.from_pretrained
     assert load(tmp_path, **{argument: "float16"}).dtype_policy.name == "float16"
     assert load(tmp_path, **{argument: "auto"}).dtype_policy.name == "bfloat16"
 
 
-def test_a_configuration_without_a_precision_leaves_it_to_the_weights(tmp_path: Path) -> None:
+def test_dtype_auto_without_config_dtype_follows_weights(tmp_path: Path) -> None:
     with_random_weights("Model").to(torch.float16).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     del settings["dtype"]
@@ -200,7 +200,7 @@ def test_a_configuration_without_a_precision_leaves_it_to_the_weights(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "message"),
     [
         ("nowhere/at/all", "neither a model folder nor a hub name"),
         ("empty", "no configuration"),
@@ -209,25 +209,25 @@ def test_a_configuration_without_a_precision_leaves_it_to_the_weights(tmp_path: 
         ("broken", "truncated or corrupt"),
     ],
 )
-def test_a_bad_folder_is_an_error_in_one_line(place: str, said: str, tmp_path: Path) -> None:
+def test_invalid_folder_raises_one_line_weights_error(place: str, message: str, tmp_path: Path) -> None:
     for name in ("empty", "configured", "foreign", "broken"):
         (tmp_path / name).mkdir()
         if name != "empty":
             small_config().save_pretrained(tmp_path / name)
     (tmp_path / "foreign/config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "broken/model.safetensors").write_bytes(b"x" * 40)
-    with pytest.raises(WeightsError, match=re.escape(said)) as caught:
+    with pytest.raises(WeightsError, match=re.escape(message)) as caught:
         lxmert.TFLxmertModel.from_pretrained(tmp_path / place)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_in_the_way_of_saving_is_an_error(tmp_path: Path) -> None:
+def test_save_pretrained_onto_file_raises_weights_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(WeightsError, match="is a file"):
         lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1)).save_pretrained(tmp_path / "x")
 
 
-def test_options_of_transformers_that_change_nothing_are_taken(tmp_path: Path) -> None:
+def test_save_pretrained_accepts_transformers_options_without_effect(tmp_path: Path) -> None:
     model = lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1))
     model.save_pretrained(
         tmp_path,
@@ -241,7 +241,7 @@ def test_options_of_transformers_that_change_nothing_are_taken(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ({"safe_serialization": False}, "only safetensors are written"),
         ({"push_to_hub": True}, "upload_folder"),
@@ -249,11 +249,11 @@ def test_options_of_transformers_that_change_nothing_are_taken(tmp_path: Path) -
         ({"variant": "fp16"}, "a folder of its own"),
     ],
 )
-def test_options_of_saving_that_ask_for_more_say_what_to_do(
-    option: dict[str, object], said: str, tmp_path: Path
+def test_save_pretrained_unsupported_option_raises_configuration_error(
+    option: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     model = lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1))
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         model.save_pretrained(tmp_path / "folder", **option)
     with pytest.raises(TypeError, match="unknown argument 'safe'"):
         model.save_pretrained(tmp_path / "folder", safe=True)

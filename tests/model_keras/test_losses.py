@@ -1,4 +1,4 @@
-"""Losses of the Keras half: what counts, what does not, and in which precision."""
+"""Losses of the Keras models: ignored labels, padding, forms of targets, float32 results."""
 
 import math
 from typing import Any
@@ -25,7 +25,7 @@ def tensor(array: Any) -> Any:
 
 
 @pytest.mark.parametrize("mark", [-100, -1])
-def test_unlabelled_rows_do_not_count(mark: int) -> None:
+def test_class_loss_ignores_unlabelled_rows(mark: int) -> None:
     found = value(class_loss(tensor(SCORES), tensor(np.array([0, mark, mark]))))
     by_hand = -2.0 + math.log(math.exp(2) + 1 + math.exp(-1))
     assert found == pytest.approx(by_hand, rel=1e-6)
@@ -42,7 +42,7 @@ def test_half_precision_scores_give_a_float32_loss() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ids", "column", "one hot integers", "soft", "some rows unlabelled"])
-def test_answers_in_every_form_as_in_pytorch(kind: str) -> None:
+def test_answer_loss_equals_pytorch_for_every_target_form(kind: str) -> None:
     targets = {
         "ids": np.array([2, -1, 0]),
         "column": np.array([[2], [0], [-100]]),
@@ -63,7 +63,7 @@ def test_a_confidence_weighs_its_own_object_only() -> None:
     assert value(found["obj"]) == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_padding_never_counts_whatever_it_holds() -> None:
+def test_feature_loss_ignores_nan_and_inf_in_padding() -> None:
     features = np.zeros((1, 3, 2), np.float32)
     wanted = np.array([[[0.5, 0.5], [3.0, 0.0], [np.nan, np.inf]]], np.float32)
     weight = np.array([[1.0, 1.0, np.nan]], np.float32)
@@ -77,7 +77,7 @@ def test_padding_never_counts_whatever_it_holds() -> None:
     assert value(found["feat"]) == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_flattened_targets_are_the_same_targets() -> None:
+def test_flattened_targets_give_same_class_loss() -> None:
     scores = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
     targets = np.random.default_rng(1).integers(-1, 4, (3, 5))
     square, flat = (value(class_loss(tensor(scores), tensor(given))) for given in (targets, targets.ravel()))

@@ -1,4 +1,4 @@
-"""The pooled state alone, and objects that are encoded once: as PyTorch and the whole model have it."""
+"""`pooled_only` and `object_states`: the same outputs as PyTorch and the full model."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ OBJECTS = ("visual_feats", "visual_pos", "visual_attention_mask")
 CONFIG = small_config(l_layers=1, x_layers=2)
 
 
-def split() -> tuple[dict[str, Any], dict[str, Any]]:
+def split_batch() -> tuple[dict[str, Any], dict[str, Any]]:
     """Tensors of torch: the words with the mask of the objects, and the objects."""
     given = inputs()
     words = {name: value for name, value in given.items() if name not in OBJECTS[:2]}
@@ -25,7 +25,7 @@ def split() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_the_pooled_state_alone(layers: int) -> None:
+def test_pooled_only_equals_pytorch_and_full_model(layers: int) -> None:
     ours, keras_model = pair("LxmertModel", small_config(x_layers=layers, l_layers=1))
     given = inputs()
     found = keras_model(as_numpy(given), pooled_only=True)
@@ -37,13 +37,13 @@ def test_the_pooled_state_alone(layers: int) -> None:
     )
 
 
-def test_states_and_maps_beside_the_pooled_state() -> None:
+def test_pooled_only_with_states_and_maps_equals_pytorch() -> None:
     ours, keras_model = pair("LxmertModel", CONFIG)
     more = {"output_hidden_states": True, "output_all_attentions": True, "pooled_only": True}
     assert_same_outputs(ours(**inputs(), **more), keras_model(as_numpy(inputs()), **more))
 
 
-def test_of_the_last_layer_the_first_word_alone_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_x_layer_computes_first_word_only(monkeypatch: pytest.MonkeyPatch) -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     seen = []
     for number, layer in enumerate(model.lxmert.encoder.x_layers):
@@ -64,9 +64,9 @@ def test_of_the_last_layer_the_first_word_alone_is_computed(monkeypatch: pytest.
     ]
 
 
-def test_objects_encoded_once() -> None:
+def test_object_states_give_same_outputs_as_pytorch() -> None:
     ours, keras_model = pair("LxmertModel", CONFIG)
-    words, objects = split()
+    words, objects = split_batch()
     states = keras_model.encode_objects(**as_numpy(objects))
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(states), ours.encode_objects(**objects).detach().numpy(), atol=1e-5
@@ -75,18 +75,18 @@ def test_objects_encoded_once() -> None:
     assert_same_outputs(ours(**inputs()), found)
 
 
-def test_questions_about_objects_encoded_once() -> None:
+def test_object_states_give_same_answer_scores_as_pytorch() -> None:
     ours, keras_model = pair("LxmertForQuestionAnswering", CONFIG)
-    words, objects = split()
+    words, objects = split_batch()
     words["labels"] = torch.tensor([4, 0, 8])
     states = keras_model.lxmert.encode_objects(**as_numpy(objects))
     found = keras_model(as_numpy(words), object_states=states)
     assert_same_outputs(ours(**inputs(), labels=words["labels"]), found)
 
 
-def test_pairs_of_images_encoded_once() -> None:
+def test_object_states_of_image_pairs_give_same_scores_as_pytorch() -> None:
     ours, keras_model = pair("LxmertForVisualReasoning", CONFIG)
-    words, objects = split()
+    words, objects = split_batch()
     pairs = {name: torch.stack([value, value.flip(1)], dim=1) for name, value in objects.items()}
     flat = {name: as_numpy(value.flatten(0, 1)) for name, value in pairs.items()}
     states = keras_model.lxmert.encode_objects(**flat)
@@ -100,7 +100,7 @@ def test_pairs_of_images_encoded_once() -> None:
         keras_model(given, object_states=states[:, 0])
 
 
-def test_in_training_too() -> None:
+def test_pooled_only_applies_dropout_in_training() -> None:
     config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.5)
     model = TFLxmertModel(config)
     given = as_numpy(inputs(config))
@@ -128,8 +128,8 @@ def test_in_training_too() -> None:
         ({"output_attentions": True}, "object_states skip the relationship layers, so their states and maps"),
     ],
 )
-def test_wrong_states_are_refused_as_in_pytorch(more: dict[str, Any], message: str) -> None:
+def test_inconsistent_object_states_raise_tensor_error(more: dict[str, Any], message: str) -> None:
     model = TFLxmertModel(CONFIG)
-    words = as_numpy(split()[0]) | {"object_states": np.zeros((3, 5, 24), np.float32)}
+    words = as_numpy(split_batch()[0]) | {"object_states": np.zeros((3, 5, 24), np.float32)}
     with pytest.raises(TensorError, match=message):
         model(words | more)

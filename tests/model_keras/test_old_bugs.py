@@ -27,7 +27,7 @@ def loss_of(model: Any, **labels: Any) -> float:
     return float(keras.ops.convert_to_numpy(model(batch(), **labels).loss))
 
 
-def test_objects_are_hidden_by_a_mask_of_their_own_length() -> None:
+def test_visual_attention_mask_of_object_length_hides_padded_objects() -> None:
     model = TFLxmertModel(CONFIG)
     given = batch()  # 5 objects, 7 words; two objects of the last image are padding
     changed = {name: array.copy() for name, array in given.items()}
@@ -38,7 +38,7 @@ def test_objects_are_hidden_by_a_mask_of_their_own_length() -> None:
     assert abs(keras.ops.convert_to_numpy(model(changed).language_output) - found)[2].max() > 1e-4
 
 
-def test_words_without_a_label_are_marked_under_both_names(model: Any) -> None:
+def test_unlabelled_words_are_ignored_under_both_label_names(model: Any) -> None:
     labels = np.full((3, 7), -100)
     labels[0, 2], labels[1, 3] = 5, 8
     found = loss_of(model, masked_lm_labels=labels)
@@ -47,14 +47,14 @@ def test_words_without_a_label_are_marked_under_both_names(model: Any) -> None:
     assert loss_of(model, labels=np.where(labels < 0, -1, labels)) == found
 
 
-def test_any_of_the_object_targets_may_be_given(model: Any) -> None:
+def test_partial_obj_labels_are_accepted(model: Any) -> None:
     whole = as_numpy(targets(CONFIG))["obj_labels"]
     parts = [loss_of(model, obj_labels={task: pair}) for task, pair in whole.items()]
     assert loss_of(model, obj_labels=whole) == pytest.approx(sum(parts), rel=1e-5)
     assert len({round(part, 6) for part in parts}) == 3
 
 
-def test_a_confidence_belongs_to_its_object(model: Any) -> None:
+def test_object_confidence_weighs_only_its_object(model: Any) -> None:
     classes = np.zeros((3, 5), np.int64)
     first, rest = np.zeros((3, 5), np.float32), np.ones((3, 5), np.float32)
     first[:, 0], rest[:, 0] = 1.0, 0.0
@@ -72,7 +72,7 @@ def test_answers_may_be_one_hot(model: Any) -> None:
     assert loss_of(model, ans=one_hot) != loss_of(model, ans=np.array([4, 0, 8]))
 
 
-def test_fitting_uses_the_loss_of_the_call_with_answers_too() -> None:
+def test_compiled_model_without_loss_uses_loss_of_call() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     given = batch() | as_numpy(targets(CONFIG))
     model.compile(optimizer="sgd", run_eagerly=True)
@@ -89,7 +89,7 @@ def test_labels_work_in_mixed_precision() -> None:
     assert np.isfinite(keras.ops.convert_to_numpy(loss))
 
 
-def test_a_text_that_is_hidden_altogether_is_as_in_pytorch() -> None:
+def test_fully_masked_text_gives_same_outputs_as_pytorch() -> None:
     ours, found = pair("LxmertModel", CONFIG)
     given = inputs(CONFIG)
     given["attention_mask"][1] = 0
@@ -100,7 +100,7 @@ def test_a_text_that_is_hidden_altogether_is_as_in_pytorch() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16", "float16"])
-def test_what_is_hidden_altogether_is_attended_to_alike(precision: str) -> None:
+def test_fully_masked_row_attends_uniformly_in_every_dtype(precision: str) -> None:
     model = TFLxmertModel(small_config(l_layers=1, x_layers=1, initializer_range=0.6), dtype=precision)
     given = batch()
     given["attention_mask"][1] = given["visual_attention_mask"][1] = 0
@@ -111,7 +111,7 @@ def test_what_is_hidden_altogether_is_attended_to_alike(precision: str) -> None:
         assert weights[0].std() > 0.01
 
 
-def test_a_call_without_attentions_wins_over_the_configuration() -> None:
+def test_output_attentions_false_overrides_config() -> None:
     config = small_config(l_layers=1, x_layers=1, r_layers=1, output_attentions=True)
     model = TFLxmertModel(config)
     assert len(model(batch()).language_attentions) == 1

@@ -33,7 +33,7 @@ def unpacked(name: str, folder: Path) -> Path:
         ("model_h5", TFLxmertModel),
     ],
 )
-def test_files_and_numbers_of_the_old_class(name: str, model_class: Any, tmp_path: Path) -> None:
+def test_old_files_load_and_give_golden_outputs(name: str, model_class: Any, tmp_path: Path) -> None:
     model, report = load_complete(model_class, unpacked(name, tmp_path))
     assert not report.unexpected
     golden = np.load(GOLDEN / f"{name.partition('_')[0]}.npz")
@@ -50,7 +50,7 @@ def test_files_and_numbers_of_the_old_class(name: str, model_class: Any, tmp_pat
         )
 
 
-def test_losses_of_the_old_class() -> None:
+def test_losses_equal_golden_losses_of_old_class() -> None:
     golden = np.load(GOLDEN / "pretraining.npz")
     model = TFLxmertForPreTraining.from_pretrained(GOLDEN / "pretraining_safetensors")
     given = {key.removeprefix("input."): golden[key] for key in golden if key.startswith("input.")}

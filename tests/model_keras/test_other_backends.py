@@ -1,4 +1,4 @@
-"""The tests that no backend owns, once more on the other backends, each in a process of its own."""
+"""Backend-independent tests, run again under JAX and PyTorch, each in a process of its own."""
 
 import os
 import subprocess
@@ -11,30 +11,30 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDER = "tests/model_keras"
 CHOSEN = (
-    "test_parity.py::test_pretraining[1]",
-    "test_parity.py::test_question_answering[0]",
-    "test_parity.py::test_visual_reasoning[3]",
+    "test_parity.py::test_pretraining_outputs_and_gradients_equal_pytorch[1]",
+    "test_parity.py::test_question_answering_outputs_and_gradients_equal_pytorch[0]",
+    "test_parity.py::test_visual_reasoning_outputs_and_gradients_equal_pytorch[3]",
     "test_losses.py",
     "test_outputs.py",
-    "test_training.py::test_pretraining_with_its_own_loss",
+    "test_training.py::test_pretraining_fits_evaluates_and_predicts_with_own_loss",
     "test_training.py::test_dropout_acts_in_training_only",
-    "test_training.py::test_a_configuration_that_asks_for_tuples_does_not_hinder_training[False]",
-    "test_keras_files.py::test_training_goes_on_from_a_keras_file_as_if_never_interrupted",
-    "test_keras_files.py::test_a_model_that_holds_ours_is_given_back_whole",
-    "test_inputs.py::test_wrong_inputs_are_refused_as_in_pytorch",
-    "test_inputs.py::test_fit_refuses_wrong_arrays_before_it_compiles",
+    "test_training.py::test_model_with_return_dict_false_config_trains[False]",
+    "test_keras_files.py::test_training_resumes_from_keras_file_with_same_results",
+    "test_keras_files.py::test_keras_model_containing_lxmert_round_trips_through_keras_file",
+    "test_inputs.py::test_invalid_input_raises_tensor_error",
+    "test_inputs.py::test_fit_evaluate_and_predict_raise_tensor_error_before_compilation",
     "test_checked_data.py",
-    "test_object_states.py::test_the_pooled_state_alone[2]",
-    "test_object_states.py::test_questions_about_objects_encoded_once",
-    "test_object_states.py::test_pairs_of_images_encoded_once",
-    "test_loading.py::test_a_folder_of_pytorch_gives_the_same_model_and_back",
-    "test_inputs.py::test_functional_models_from_symbolic_inputs",
-    "test_resizing.py::test_a_resized_model_learns_as_one_that_was_made_so",
-    "test_derived_classes.py::test_a_head_of_ones_own_goes_through_a_model_folder",
-    "test_derived_classes.py::test_a_loss_in_the_call_of_ones_own_class_is_learnt[True]",
-    "test_derived_classes.py::test_inputs_come_as_they_are_to_a_call_without_names",
-    "test_derived_classes.py::test_a_first_step_that_fails_loses_no_variable_of_layers_added",
-    "test_derived_classes.py::test_a_build_of_ones_own_runs_when_the_model_does",
+    "test_object_states.py::test_pooled_only_equals_pytorch_and_full_model[2]",
+    "test_object_states.py::test_object_states_give_same_answer_scores_as_pytorch",
+    "test_object_states.py::test_object_states_of_image_pairs_give_same_scores_as_pytorch",
+    "test_loading.py::test_pytorch_folder_round_trips_through_keras_model",
+    "test_inputs.py::test_functional_model_from_symbolic_inputs_gives_same_outputs",
+    "test_resizing.py::test_resized_model_trains_like_reloaded_one",
+    "test_derived_classes.py::test_user_defined_head_round_trips_through_model_folder",
+    "test_derived_classes.py::test_loss_returned_by_overridden_call_is_trained[True]",
+    "test_derived_classes.py::test_overridden_call_with_one_inputs_argument_trains_with_compiled_loss",
+    "test_derived_classes.py::test_interrupted_first_step_keeps_variables_of_user_layers",
+    "test_derived_classes.py::test_overridden_build_runs_on_first_call_and_after_loading",
     "test_old_bugs.py::test_labels_work_in_mixed_precision",
 )
 
@@ -43,7 +43,7 @@ CHOSEN = (
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif("LXMERT_KERAS_BACKEND" in os.environ, reason="this is the run on another backend")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_on_another_backend(backend: str) -> None:
+def test_chosen_tests_pass_on_other_backend(backend: str) -> None:
     pytest.importorskip(backend)
     if find_spec("keras") is None:
         pytest.skip("Keras is not installed")

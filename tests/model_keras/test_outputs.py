@@ -1,4 +1,4 @@
-"""The output classes: dictionaries, attributes, tuples, and trees to Keras."""
+"""The output classes: dictionary, attribute and tuple access, Keras trees, copies, pickles."""
 
 import copy
 import dataclasses
@@ -33,7 +33,7 @@ def test_fields_and_their_order_are_those_of_pytorch(kind: str) -> None:
     ]
 
 
-def test_a_field_by_name_attribute_and_place() -> None:
+def test_output_field_is_accessible_by_key_attribute_and_index() -> None:
     found = output()
     assert list(found) == ["prediction_logits", "language_hidden_states", "losses"]
     assert found.loss is None
@@ -56,7 +56,7 @@ def test_trees_copies_and_pickles_keep_the_class() -> None:
         np.testing.assert_array_equal(same.prediction_logits, output().prediction_logits)
 
 
-def test_defaults_come_from_the_configuration_and_the_call_wins() -> None:
+def test_output_flags_default_to_config_and_call_overrides_them() -> None:
     config = small_config(l_layers=2, x_layers=1, r_layers=1, output_hidden_states=True)
     config.return_dict = False
     keras_model = TFLxmertForPreTraining(config)

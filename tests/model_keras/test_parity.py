@@ -1,4 +1,4 @@
-"""Equal weights and inputs give equal outputs, losses and gradients in both halves."""
+"""Equal weights and inputs give equal outputs, losses and gradients in PyTorch and Keras."""
 
 from typing import Any
 
@@ -102,7 +102,7 @@ def assert_same_gradients(ours: Any, keras_model: Any, arguments: dict[str, Any]
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_pretraining(seed: int) -> None:
+def test_pretraining_outputs_and_gradients_equal_pytorch(seed: int) -> None:
     config = random_config(seed)
     ours, keras_model = pair("LxmertForPreTraining", config)
     batch = random_batch(config, seed)
@@ -113,7 +113,7 @@ def test_pretraining(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_question_answering(seed: int) -> None:
+def test_question_answering_outputs_and_gradients_equal_pytorch(seed: int) -> None:
     config = random_config(100 + seed)
     ours, keras_model = pair("LxmertForQuestionAnswering", config)
     batch = random_batch(config, seed)
@@ -124,7 +124,7 @@ def test_question_answering(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_visual_reasoning(seed: int) -> None:
+def test_visual_reasoning_outputs_and_gradients_equal_pytorch(seed: int) -> None:
     config = random_config(200 + seed)
     ours, keras_model = pair("LxmertForVisualReasoning", config)
     batch = random_batch(config, seed)
@@ -137,7 +137,7 @@ def test_visual_reasoning(seed: int) -> None:
     assert_same_gradients(ours, keras_model, arguments)
 
 
-def test_model_from_word_vectors_without_masks() -> None:
+def test_inputs_embeds_without_masks_give_same_outputs_as_pytorch() -> None:
     config = random_config(7)
     ours, keras_model = pair("LxmertModel", config)
     batch = random_batch(config, 7)
@@ -149,7 +149,7 @@ def test_model_from_word_vectors_without_masks() -> None:
     assert_same_outputs(ours(**arguments), keras_model(**as_numpy(arguments)))
 
 
-def test_the_padding_word_learns_nothing_from_texts_that_hold_it() -> None:
+def test_padding_word_gets_no_gradient_from_texts_containing_it() -> None:
     config = small_config(l_layers=1, x_layers=1, pad_token_id=3)
     ours, keras_model = pair("LxmertForQuestionAnswering", config)
     arguments = random_batch(config, 1) | {"labels": torch.tensor([4, 0, 8])}
@@ -162,7 +162,7 @@ def test_the_padding_word_learns_nothing_from_texts_that_hold_it() -> None:
 
 
 @pytest.mark.slow
-def test_pretraining_at_full_size() -> None:
+def test_full_size_pretraining_outputs_and_gradients_equal_pytorch() -> None:
     config = LxmertConfig(vocab_size=2000, num_qa_labels=300)
     ours, keras_model = pair("LxmertForPreTraining", config)
     copied = dict(keras_model.torch_variables())

@@ -1,4 +1,4 @@
-"""What the Keras models share besides files: their configuration, dummy inputs, lazy names."""
+"""What all Keras models share besides files: configuration, dummy inputs, lazy import."""
 
 import sys
 
@@ -13,7 +13,7 @@ from tests.model.small import small_config  # noqa: E402
 from tests.model_keras.model_classes import CLASSES, keras_class, scores  # noqa: E402
 
 
-def test_a_model_owns_its_configuration() -> None:
+def test_model_copies_config_so_resizing_leaves_original_unchanged() -> None:
     config = small_config(l_layers=1, x_layers=1)
     model = lxmert.TFLxmertForQuestionAnswering(config)
     model.resize_token_embeddings(70)
@@ -23,13 +23,13 @@ def test_a_model_owns_its_configuration() -> None:
     assert (model.config.vocab_size, model.config.num_qa_labels) == (70, 3)
 
 
-def test_what_is_no_configuration_is_refused() -> None:
+def test_dict_as_config_raises_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="expected an LxmertConfig"):
         lxmert.TFLxmertModel({"hidden_size": 24})
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_dummy_inputs_are_a_batch(kind: str) -> None:
+def test_dummy_inputs_are_valid_batch_for_every_class(kind: str) -> None:
     model = keras_class(kind)(small_config(l_layers=1, x_layers=1, vocab_size=4, max_position_embeddings=2))
     pair = (2,) if kind == "ForVisualReasoning" else ()
     dummies = model.dummy_inputs
@@ -43,6 +43,6 @@ def test_dummy_inputs_are_those_of_the_old_class() -> None:
     assert ids.tolist() == [[3, 5, 6], [3, 4, 6]]
 
 
-def test_the_names_of_the_top_are_lazy() -> None:
+def test_top_level_keras_names_are_lazily_imported() -> None:
     assert "TFLxmertModel" in dir(lxmert)
     assert lxmert.TFLxmertModel is sys.modules["lxmert.model_keras"].TFLxmertModel

@@ -1,4 +1,4 @@
-"""Models quantized by Keras: they score as before, nearly, and are not taken for models of numbers."""
+"""Models quantized by Keras: scores stay close; saving and resizing raise WeightsError."""
 
 import gc
 from pathlib import Path
@@ -27,7 +27,7 @@ def quantized(tie: bool = True) -> tuple[dict[str, np.ndarray], lxmert.TFLxmertF
 
 
 @pytest.mark.parametrize("tie", [True, False])
-def test_scores_are_nearly_those_of_before(tie: bool) -> None:
+def test_int8_quantized_scores_stay_close(tie: bool) -> None:
     scores, model = quantized(tie)
     assert model.lxmert.embeddings.word_embeddings.quantization_mode == "int8"
     for name, value in model(batch("")).items():
@@ -37,7 +37,7 @@ def test_scores_are_nearly_those_of_before(tie: bool) -> None:
         )
 
 
-def test_whole_numbers_are_not_saved_as_weights(tmp_path: Path) -> None:
+def test_saving_or_resizing_quantized_model_raises_weights_error(tmp_path: Path) -> None:
     _, model = quantized()
     for act in (
         lambda: model.save_pretrained(tmp_path / "folder"),

@@ -1,4 +1,4 @@
-"""Words and answers of a built Keras model change in number; what stays keeps its weights."""
+"""Resizing words and answers of a built Keras model; existing entries keep their weights."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.model.small import BATCH, WORDS, inputs, small_config  # noqa: E402
 WORD_KEY = "lxmert.embeddings.word_embeddings.weight"
 
 
-def small(**changes: Any) -> Any:
+def one_layer_config(**changes: Any) -> Any:
     return small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.0, **changes)
 
 
@@ -34,7 +34,7 @@ def values(model: Any, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("size", "axis"), [(2, 0), (5, 0), (2, 1), (7, 1)])
-def test_the_first_entries_stay_and_new_ones_are_those_given(size: int, axis: int) -> None:
+def test_resized_keeps_first_entries_and_appends_given_ones(size: int, axis: int) -> None:
     old = np.arange(12.0).reshape(3, 4)
     shape = [3, 4]
     shape[axis] = size
@@ -47,8 +47,8 @@ def test_the_first_entries_stay_and_new_ones_are_those_given(size: int, axis: in
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("size", [40, 75])
-def test_words_resize_with_matrix_and_bias_of_their_head(size: int, tied: bool) -> None:
-    model = TFLxmertForPreTraining(small(tie_word_embeddings=tied))
+def test_resize_token_embeddings_resizes_word_head_matrix_and_bias(size: int, tied: bool) -> None:
+    model = TFLxmertForPreTraining(one_layer_config(tie_word_embeddings=tied))
     bias = np.arange(61.0, dtype=np.float32)
     model.get_bias()["bias"].assign(bias)
     given = batch() | {"input_ids": batch()["input_ids"] % 40}
@@ -75,7 +75,7 @@ def test_words_resize_with_matrix_and_bias_of_their_head(size: int, tied: bool) 
 
 
 def test_ids_are_checked_against_the_new_number_of_words() -> None:
-    model = TFLxmertModel(small())
+    model = TFLxmertModel(one_layer_config())
     model.resize_token_embeddings(80)
     given = batch()
     given["input_ids"][0, 0] = 79
@@ -91,8 +91,8 @@ def test_ids_are_checked_against_the_new_number_of_words() -> None:
         model(given)
 
 
-def test_without_a_number_nothing_changes() -> None:
-    model = TFLxmertForQuestionAnswering(small())
+def test_resizing_without_number_changes_nothing() -> None:
+    model = TFLxmertForQuestionAnswering(one_layer_config())
     before = model.get_input_embeddings().embeddings
     assert model.resize_token_embeddings() is model.get_input_embeddings()
     assert model.resize_token_embeddings(61).embeddings is before
@@ -101,8 +101,8 @@ def test_without_a_number_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 14])
-def test_answers_resize(size: int) -> None:
-    model = TFLxmertForQuestionAnswering(small())
+def test_resize_num_qa_labels_keeps_existing_scores(size: int) -> None:
+    model = TFLxmertForQuestionAnswering(one_layer_config())
     old = keras.ops.convert_to_numpy(model(batch()).question_answering_score)
     layer = model.resize_num_qa_labels(size)
     assert layer is model.get_qa_logit_layer()
@@ -114,32 +114,32 @@ def test_answers_resize(size: int) -> None:
 
 
 def test_a_model_without_answer_head_has_none_to_resize() -> None:
-    model = TFLxmertForPreTraining(small(task_qa=False))
+    model = TFLxmertForPreTraining(one_layer_config(task_qa=False))
     assert model.get_qa_logit_layer() is None
     assert model.resize_num_qa_labels(3) is None
-    assert TFLxmertModel(small()).get_bias() is None
+    assert TFLxmertModel(one_layer_config()).get_bias() is None
 
 
 @pytest.mark.parametrize("number", [0, -3, 2.0, True, "7"])
-def test_a_number_that_is_none_is_refused(number: Any) -> None:
-    model = TFLxmertForQuestionAnswering(small())
+def test_resizing_to_invalid_number_raises_configuration_error(number: Any) -> None:
+    model = TFLxmertForQuestionAnswering(one_layer_config())
     with pytest.raises(ConfigurationError, match="num_labels must be an integer"):
         model.resize_num_qa_labels(number)
     with pytest.raises(ConfigurationError, match="new_num_tokens must be an integer"):
         model.resize_token_embeddings(number)
-    assert model.config == small()
+    assert model.config == one_layer_config()
 
 
-def test_the_padding_word_cannot_be_dropped() -> None:
-    model = TFLxmertModel(small(pad_token_id=30))
+def test_resize_that_drops_padding_word_raises_configuration_error() -> None:
+    model = TFLxmertModel(one_layer_config(pad_token_id=30))
     with pytest.raises(ConfigurationError, match="padding word of id 30"):
         model.resize_token_embeddings(30)
     model.resize_token_embeddings(31)
 
 
 @pytest.mark.parametrize("as_layer", [True, False])
-def test_word_vectors_given_take_the_number_of_words_along(as_layer: bool) -> None:
-    model = TFLxmertForPreTraining(small())
+def test_set_input_embeddings_sets_vocab_size_and_word_head_size(as_layer: bool) -> None:
+    model = TFLxmertForPreTraining(one_layer_config())
     vectors = np.random.default_rng(0).normal(size=(70, 24)).astype(np.float32)
     layer = keras.layers.Embedding(70, 24, weights=[vectors])
     layer.build()
@@ -153,14 +153,14 @@ def test_word_vectors_given_take_the_number_of_words_along(as_layer: bool) -> No
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_output_embeddings_are_the_layer_that_scores_words(tied: bool) -> None:
-    model = TFLxmertForPreTraining(small(tie_word_embeddings=tied))
+    model = TFLxmertForPreTraining(one_layer_config(tie_word_embeddings=tied))
     layer = model.get_output_embeddings()
     assert layer is (model.get_input_embeddings() if tied else model.cls.predictions.decoder)
-    assert TFLxmertModel(small()).get_output_embeddings() is None
+    assert TFLxmertModel(one_layer_config()).get_output_embeddings() is None
 
 
 def test_a_resized_model_is_saved_and_loaded(tmp_path: Path) -> None:
-    model = TFLxmertForPreTraining(small())
+    model = TFLxmertForPreTraining(one_layer_config())
     model.resize_token_embeddings(70)
     model.resize_num_qa_labels(4)
     model.save_pretrained(tmp_path)
@@ -175,7 +175,7 @@ def test_a_resized_model_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_a_compiled_model_trains_on_after_resizing() -> None:
-    model = TFLxmertForQuestionAnswering(small())
+    model = TFLxmertForQuestionAnswering(one_layer_config())
     model.compile(optimizer=keras.optimizers.Adam(0.01), run_eagerly=True)
     given = {name: array for name, array in batch().items() if name != "token_type_ids"}
     given["labels"] = np.array([1, 0, 2])
@@ -190,8 +190,8 @@ def test_a_compiled_model_trains_on_after_resizing() -> None:
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 
 
-def test_frozen_and_narrow_stay_so() -> None:
-    model = TFLxmertForQuestionAnswering(small(), dtype="bfloat16")
+def test_resizing_keeps_dtype_and_frozenness_of_word_embedding() -> None:
+    model = TFLxmertForQuestionAnswering(one_layer_config(), dtype="bfloat16")
     model.get_input_embeddings().trainable = False
     model.resize_token_embeddings(64)
     variable = model.torch_variables()[WORD_KEY].variable
@@ -200,8 +200,8 @@ def test_frozen_and_narrow_stay_so() -> None:
     assert all(one is not variable for one in model.trainable_variables)
 
 
-def test_a_resized_model_learns_as_one_that_was_made_so(tmp_path: Path) -> None:
-    resized_one = TFLxmertForQuestionAnswering(small(attention_probs_dropout_prob=0.0))
+def test_resized_model_trains_like_reloaded_one(tmp_path: Path) -> None:
+    resized_one = TFLxmertForQuestionAnswering(one_layer_config(attention_probs_dropout_prob=0.0))
     resized_one.resize_token_embeddings(70)
     resized_one.resize_num_qa_labels(4)
     resized_one.save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""What users of TensorFlow do around a model: tf.function, XLA, tf.data, mixed precision."""
+"""TensorFlow around a model: tf.function, XLA, tf.data, mixed precision, checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def test_xla_gives_the_same_outputs_and_losses() -> None:
     assert_same_outputs(wanted, found)
 
 
-def test_a_data_set_with_nested_targets_and_a_shorter_last_batch() -> None:
+def test_dataset_with_nested_targets_and_short_last_batch_trains_and_evaluates() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
     everything = tf.data.Dataset.from_tensor_slices(arguments()).repeat(2).batch(4, drop_remainder=False)
@@ -83,7 +83,7 @@ def test_targets_keep_their_precision_under_mixed_precision() -> None:
     assert float(found) / float(ones) == pytest.approx(1.001, rel=1e-5)
 
 
-def test_ids_out_of_range_in_a_function_of_ones_own() -> None:
+def test_ids_out_of_range_in_user_tf_function_raise_invalid_argument_error() -> None:
     model = TFLxmertModel(CONFIG)
     run = tf.function(lambda batch: model(batch).pooled_output)
     right = as_numpy(inputs(CONFIG))
@@ -107,7 +107,7 @@ def test_a_wrong_id_in_a_pipeline_raises_before_xla_compiles() -> None:
         model.fit(data, verbose=0)
 
 
-def test_texts_of_uneven_length_are_refused_before_they_are_padded() -> None:
+def test_ragged_and_sparse_inputs_raise_tensor_error() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer="sgd", run_eagerly=True)
     given = as_numpy(inputs(CONFIG)) | {"matched_label": np.array([0, 1, 1])}
@@ -122,7 +122,7 @@ def test_texts_of_uneven_length_are_refused_before_they_are_padded() -> None:
         model(sparse)
 
 
-def test_an_unknown_number_of_axes_is_told() -> None:
+def test_input_of_unknown_rank_raises_error() -> None:
     model = TFLxmertModel(CONFIG)
     run = tf.function(model, input_signature=[tf.TensorSpec(None, tf.int32)])
     with pytest.raises(Exception, match="unknown number of axes"):

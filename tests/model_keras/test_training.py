@@ -41,7 +41,7 @@ def labels() -> Any:
     return enlarged(as_numpy(targets(CONFIG)))
 
 
-def test_pretraining_with_its_own_loss() -> None:
+def test_pretraining_fits_evaluates_and_predicts_with_own_loss() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer=keras.optimizers.Adam(1e-3))
     arguments = batch() | labels()
@@ -70,7 +70,7 @@ def _rows(value: Any, first: int, last: int) -> Any:
     return value[first:last]
 
 
-def test_answers_beside_the_inputs_with_a_metric() -> None:
+def test_question_answering_with_separate_targets_reports_accuracy() -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     model.compile(optimizer=keras.optimizers.Adam(1e-2), metrics=["accuracy"], run_eagerly=True)
     history = model.fit(batch(), labels()["ans"], batch_size=7, epochs=4, verbose=0).history
@@ -82,7 +82,7 @@ def test_answers_beside_the_inputs_with_a_metric() -> None:
     assert loss == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
 
 
-def test_pairs_of_images() -> None:
+def test_visual_reasoning_trains_on_image_pairs() -> None:
     model = TFLxmertForVisualReasoning(CONFIG)
     model.compile(keras.optimizers.Adam(1e-2), metrics={"logits": "accuracy"}, run_eagerly=True)
     pairs = {
@@ -96,7 +96,7 @@ def test_pairs_of_images() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_loss_of_the_user_sees_the_answer_scores(named: bool) -> None:
+def test_compiled_loss_receives_answer_scores(named: bool) -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     name = "question_answering_score"
@@ -108,7 +108,7 @@ def test_a_loss_of_the_user_sees_the_answer_scores(named: bool) -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_loss_of_the_user_finds_labels_among_the_inputs(named: bool) -> None:
+def test_compiled_loss_finds_labels_among_inputs(named: bool) -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss={"question_answering_score": loss} if named else loss, run_eagerly=True)
@@ -120,7 +120,7 @@ def test_a_loss_of_the_user_finds_labels_among_the_inputs(named: bool) -> None:
         model.train_on_batch(batch())
 
 
-def test_what_cannot_be_learnt_is_told() -> None:
+def test_fit_without_usable_targets_raises_tensor_error() -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     model.compile(optimizer="sgd", run_eagerly=True)
     with pytest.raises(TensorError, match="nothing to learn: pass one of labels among the inputs"):
@@ -137,7 +137,7 @@ def test_what_cannot_be_learnt_is_told() -> None:
         heads.fit(batch(), labels()["ans"])
 
 
-def test_weights_of_examples_and_classes_need_a_loss_of_the_user() -> None:
+def test_sample_and_class_weights_require_compiled_loss() -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     model.compile("sgd", run_eagerly=True)
     given, weights = batch() | {"labels": labels()["ans"]}, np.ones(EXAMPLES)
@@ -170,7 +170,7 @@ def test_compiling_again_forgets_the_loss_and_the_metrics() -> None:
 
 
 @pytest.mark.parametrize("own_loss", [True, False])
-def test_a_configuration_that_asks_for_tuples_does_not_hinder_training(own_loss: bool) -> None:
+def test_model_with_return_dict_false_config_trains(own_loss: bool) -> None:
     config = small_config(l_layers=1, x_layers=1, return_dict=False)
     model = TFLxmertForQuestionAnswering(config)
     loss = None if own_loss else keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,4 +1,4 @@
-"""The published size (9 language, 5 relationship, 5 cross-modality layers, 768 wide) computes the same."""
+"""Models of the published size (9, 5 and 5 layers, 768 wide) equal those of transformers."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ import lxmert
 
 
 @pytest.mark.slow
-def test_the_published_size_agrees() -> None:
+def test_published_size_gives_same_outputs_as_transformers() -> None:
     peer = transformers.LxmertForPreTraining(transformers.LxmertConfig()).eval()
     with torch.device("meta"):
         ours = lxmert.LxmertForPreTraining(lxmert.LxmertConfig())
@@ -38,7 +38,7 @@ def test_the_published_size_agrees() -> None:
     [(3129, 5_993_529), (1842, 4_015_410), (9500, 15_785_756)],
     ids=["vqa", "gqa", "all"],
 )
-def test_an_answer_head_has_the_size_of_the_authors(answers: int, weights: int) -> None:
+def test_answer_head_has_parameter_count_of_original_code(answers: int, weights: int) -> None:
     with torch.device("meta"):
         model = lxmert.LxmertForQuestionAnswering(lxmert.LxmertConfig(num_qa_labels=answers, l_layers=0))
     assert sum(weight.numel() for weight in model.answer_head.parameters()) == weights

@@ -1,4 +1,4 @@
-"""GQA's figures against what the official evaluator gave when it was run, read from files."""
+"""GQA scores, against recorded results of the official evaluator."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def folder(vectors: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def test_every_case_scores_as_by_the_official_evaluator(vectors: dict[str, Any], folder: Path) -> None:
+def test_gqa_scores_equal_official_evaluator(vectors: dict[str, Any], folder: Path) -> None:
     questions = read_gqa(folder / "questions.json")
     choices = read_gqa_choices(folder / "choices.json")
     scenes = read_scene_graphs(folder / "scenes.json")
@@ -42,11 +42,11 @@ def test_every_case_scores_as_by_the_official_evaluator(vectors: dict[str, Any],
         assert {name: found[name] for name in case["expected"]} == case["expected"], case["note"]
 
 
-def test_the_command_gives_the_same(
+def test_score_gqa_command_equals_official_evaluator(
     vectors: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for case in vectors["cases"]:
-        rows = [{"questionId": one, "prediction": said} for one, said in case["predictions"].items()]
+        rows = [{"questionId": id_, "prediction": answer} for id_, answer in case["predictions"].items()]
         (folder / "predictions.json").write_text(json.dumps(rows))
         words = [
             "score",
@@ -59,32 +59,32 @@ def test_the_command_gives_the_same(
             "choices.json",
         ]
         if case["attentions"]:
-            looked = [{"questionId": one, "attention": row} for one, row in case["attentions"].items()]
-            (folder / "attentions.json").write_text(json.dumps(looked))
+            maps = [{"questionId": id_, "attention": row} for id_, row in case["attentions"].items()]
+            (folder / "attentions.json").write_text(json.dumps(maps))
             words += ["--attentions", "attentions.json", "--scene-graphs", "scenes.json"]
         words += ["--consistency", "require", "--json"]
         words = [str(folder / word) if word.endswith(".json") else word for word in words]
         status = exit_status(*words)
-        told = capsys.readouterr()
+        output = capsys.readouterr()
         if "error" in case["expected"]:
             assert status == 1
-            assert told.err.count("\n") == 1
-            assert "no prediction, starting with 03" in told.err
+            assert output.err.count("\n") == 1
+            assert "no prediction, starting with 03" in output.err
             continue
-        found = json.loads(told.out)
+        found = json.loads(output.out)
         assert {name: found[name] for name in case["expected"]} == case["expected"], case["note"]
 
 
-def test_the_real_questions_of_testdev(shared_data: Path) -> None:
+def test_true_and_constant_answers_on_testdev_give_expected_scores(shared_data: Path) -> None:
     questions = read_gqa(shared_data / "gqa" / "testdev_balanced_questions.json")
     scores = gqa_scores(
-        {one.question_id: str(one.answer) for one in questions}, questions, consistency="known"
+        {question.question_id: str(question.answer) for question in questions}, questions, consistency="known"
     )
     assert (scores.accuracy, scores.consistency, scores.distribution) == (100, 100, 0)
     counts = {name: group.questions for name, group in scores.per_structural.items()}
     assert counts == {"query": 6805, "verify": 2252, "logical": 1803, "choose": 1129, "compare": 589}
-    constant = gqa_scores({one.question_id: "yes" for one in questions}, questions)
-    yes = sum(one.answer == "yes" for one in questions)
+    constant = gqa_scores({question.question_id: "yes" for question in questions}, questions)
+    yes = sum(question.answer == "yes" for question in questions)
     assert constant.accuracy == yes / 12578 * 100
     assert constant.open == 0
     assert constant.consistency is None  # most entailed questions are unbalanced, so not in this file

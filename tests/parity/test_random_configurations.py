@@ -23,7 +23,7 @@ SEEDS = range(120)
 FROZEN_IN_THE_PEER = ("position_embeddings.weight", "token_type_embeddings.weight")
 
 
-def answers_of_the_peer(case: Case, class_name: str, peer: Any) -> Any:
+def peer_outputs(case: Case, class_name: str, peer: Any) -> Any:
     """The peer's outputs, with the padded objects taken out of its losses."""
     arguments = case.arguments(class_name)
     mask = arguments.get("visual_attention_mask")
@@ -104,11 +104,11 @@ def scalar_of(outputs: Any, class_name: str) -> Tensor:
 
 @pytest.mark.parametrize("class_name", CLASSES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_outputs_losses_and_gradients_agree(seed: int, class_name: str) -> None:
+def test_outputs_losses_and_gradients_equal_transformers(seed: int, class_name: str) -> None:
     case = draw_case(seed)
     ours, peer = build_pair(case, class_name)
     mine = ours(**case.arguments(class_name), **case.flags)
-    theirs = answers_of_the_peer(case, class_name, peer)
+    theirs = peer_outputs(case, class_name, peer)
     assert_same_outputs(case, class_name, mine, theirs)
 
     if class_name != "LxmertModel" and not new_fields(case, class_name):
@@ -130,14 +130,14 @@ def test_outputs_losses_and_gradients_agree(seed: int, class_name: str) -> None:
 
 @pytest.mark.parametrize("class_name", CLASSES)
 @pytest.mark.parametrize("seed", range(24))
-def test_bfloat16_agrees(seed: int, class_name: str) -> None:
+def test_bfloat16_outputs_are_close_to_transformers(seed: int, class_name: str) -> None:
     case = replace(draw_case(seed), attention="eager", dtype=torch.bfloat16)
     case.flags["return_dict"] = True
     ours, peer = build_pair(case, class_name)
     with torch.no_grad():
         mine, theirs = (
             ours(**case.arguments(class_name), **case.flags),
-            answers_of_the_peer(case, class_name, peer),
+            peer_outputs(case, class_name, peer),
         )
         assert_same_outputs(case, class_name, mine, theirs, tolerance=2e-2)
         ours.set_attn_implementation("sdpa")
@@ -165,7 +165,7 @@ def test_eager_and_sdpa_agree(seed: int, class_name: str) -> None:
     assert_same(found["sdpa"], found["eager"], tolerance=1e-5)
 
 
-def test_the_cases_cover_what_they_are_meant_to() -> None:
+def test_drawn_cases_cover_every_setting() -> None:
     cases = [draw_case(seed) for seed in SEEDS]
     settings = [case.settings for case in cases]
     assert {case.attention for case in cases} == {"eager", "sdpa"}

@@ -1,4 +1,4 @@
-"""Checkpoints pass between transformers' LXMERT and ours in both directions, whole and to the bit."""
+"""Checkpoints of transformers' LXMERT load here and ours load there, completely and bit for bit."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ SEEDS = [
 ]
 
 
-def complete(found: dict[str, Any]) -> bool:
+def is_complete_load(found: dict[str, Any]) -> bool:
     return not any(
         found[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
     )
@@ -44,7 +44,9 @@ def is_tied(model: Any) -> bool:
 @pytest.mark.parametrize("binary", [False, True], ids=["safetensors", "bin"])
 @pytest.mark.parametrize("class_name", CLASSES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_their_checkpoints_load_here(tmp_path: Path, seed: int, class_name: str, binary: bool) -> None:
+def test_transformers_checkpoint_loads_into_lxmert(
+    tmp_path: Path, seed: int, class_name: str, binary: bool
+) -> None:
     _, peer = build_pair(draw_case(seed), class_name)
     peer.save_pretrained(tmp_path)
     if binary:
@@ -59,13 +61,15 @@ def test_their_checkpoints_load_here(tmp_path: Path, seed: int, class_name: str,
 @pytest.mark.parametrize("binary", [False, True], ids=["safetensors", "bin"])
 @pytest.mark.parametrize("class_name", CLASSES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_our_checkpoints_load_there(tmp_path: Path, seed: int, class_name: str, binary: bool) -> None:
+def test_lxmert_checkpoint_loads_into_transformers(
+    tmp_path: Path, seed: int, class_name: str, binary: bool
+) -> None:
     ours, _ = build_pair(draw_case(seed), class_name)
     ours.save_pretrained(tmp_path)
     if binary:
         as_bin(tmp_path)
     peer, found = getattr(transformers, class_name).from_pretrained(tmp_path, output_loading_info=True)
-    assert complete(found)
+    assert is_complete_load(found)
     assert same_state(ours, peer)
     if class_name == "LxmertForPreTraining":
         assert is_tied(peer) is draw_case(seed).settings["tie_word_embeddings"]
@@ -73,7 +77,7 @@ def test_our_checkpoints_load_there(tmp_path: Path, seed: int, class_name: str, 
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
-def test_both_write_the_same_tensors(tmp_path: Path, class_name: str) -> None:
+def test_saved_tensors_equal_those_of_transformers(tmp_path: Path, class_name: str) -> None:
     ours, peer = build_pair(draw_case(SEEDS[0]), class_name)
     ours.save_pretrained(tmp_path / "ours")
     peer.save_pretrained(tmp_path / "theirs")
@@ -83,7 +87,7 @@ def test_both_write_the_same_tensors(tmp_path: Path, class_name: str) -> None:
 
 
 @pytest.mark.parametrize("class_name", CLASSES[1:])
-def test_an_encoder_passes_between_the_heads_as_there(tmp_path: Path, class_name: str) -> None:
+def test_encoder_and_head_models_load_each_other_as_in_transformers(tmp_path: Path, class_name: str) -> None:
     case = draw_case(SEEDS[0])
     ours, peer = build_pair(case, class_name)
     peer.save_pretrained(tmp_path)
@@ -152,9 +156,7 @@ def test_a_published_folder_of_2020_loads_completely(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["initializer_range", "visual_loss_normalizer"])
 @pytest.mark.parametrize("later", [False, True], ids=["given", "assigned"])
-def test_a_whole_number_where_they_want_a_fraction_loads_there(
-    tmp_path: Path, name: str, later: bool
-) -> None:
+def test_integer_for_float_setting_loads_in_transformers(tmp_path: Path, name: str, later: bool) -> None:
     config = lxmert.LxmertConfig(**({} if later else {name: 1}))
     setattr(config, name, 1)
     config.save_pretrained(tmp_path)

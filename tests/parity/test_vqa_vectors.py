@@ -1,4 +1,4 @@
-"""Answer normalisation, accuracy and soft labels against what the official code gave when it was run."""
+"""Answer normalisation, VQA accuracy and soft labels, against recorded results of the official code."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_every_string_is_normalised_as_by_the_official_evaluator(vectors: dict[s
         (VqaEvaluator.BEFORE_2021_03, "expected_percent_code_before_2021_03"),
     ],
 )
-def test_every_question_scores_as_by_the_official_evaluator(
+def test_vqa_accuracy_equals_official_evaluator(
     vectors: dict[str, Any], evaluator: VqaEvaluator, key: str
 ) -> None:
     cases = vectors["vqa_accuracy"]["cases"]
@@ -61,7 +61,7 @@ def test_every_question_scores_as_by_the_official_evaluator(
     ("version", "key"),
     [("present", "expected_percent"), ("before-2021-03", "expected_percent_code_before_2021_03")],
 )
-def test_the_command_gives_the_same_for_each_question(
+def test_score_vqa_command_equals_official_evaluator_per_question(
     vectors: dict[str, Any], version: str, key: str, tmp_path: Path
 ) -> None:
     cases = vectors["vqa_accuracy"]["cases"]

@@ -1,4 +1,4 @@
-"""Processors of a few words, and what they are given."""
+"""Processors with a small vocabulary, and the pictures, boxes and regions to give them."""
 
 import re
 
@@ -50,7 +50,7 @@ def picture(width=30, height=20, seed=0):
     return noise_image(height, width, seed)
 
 
-def some_regions(objects=3, seed=0):
+def random_regions(objects=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(objects, 2, generator=generator) * 10
     return Regions(
@@ -61,5 +61,5 @@ def some_regions(objects=3, seed=0):
     )
 
 
-def assert_refused(error, words, call):
-    assert re.search(words, error_message(error, call))
+def assert_raises_one_line(error, pattern, call):
+    assert re.search(pattern, error_message(error, call))

@@ -1,4 +1,4 @@
-"""The parts of a processor, and the files that keep them."""
+"""Settings of a processor; saving and loading it with its answers and its detector."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ from tests.processing.builders import (
     TEXTUAL,
     THE,
     WORDS,
-    assert_refused,
+    assert_raises_one_line,
     build_processor,
     picture,
     tokenizer,
@@ -51,19 +51,21 @@ def test_a_processor_is_copied_and_pickled():
         assert other(text="the cat")["input_ids"].tolist() == [[CLS, THE, CAT, SEP]]
 
 
-def test_settings_that_are_none_are_refused():
-    assert_refused(ConfigurationError, "extractor is a int", lambda: LxmertProcessor(tokenizer(), 7))
-    assert_refused(ConfigurationError, "'magic'", lambda: LxmertProcessor(tokenizer(), {"kind": "magic"}))
-    assert_refused(ConfigurationError, "at least 3", lambda: build_processor(max_text_length=0))
-    assert_refused(
+def test_invalid_settings_raise_configuration_or_vocabulary_error():
+    assert_raises_one_line(ConfigurationError, "extractor is a int", lambda: LxmertProcessor(tokenizer(), 7))
+    assert_raises_one_line(
+        ConfigurationError, "'magic'", lambda: LxmertProcessor(tokenizer(), {"kind": "magic"})
+    )
+    assert_raises_one_line(ConfigurationError, "at least 3", lambda: build_processor(max_text_length=0))
+    assert_raises_one_line(
         VocabularyError, "'no' is listed twice", lambda: build_processor(answers=["yes", "no", "no"])
     )
-    assert_refused(VocabularyError, "answer 1 is a int", lambda: build_processor(answers=["yes", 7]))
-    assert_refused(VocabularyError, "at least one", lambda: build_processor(answers=[]))
+    assert_raises_one_line(VocabularyError, "answer 1 is a int", lambda: build_processor(answers=["yes", 7]))
+    assert_raises_one_line(VocabularyError, "at least one", lambda: build_processor(answers=[]))
 
 
 @pytest.mark.parametrize("kind", ["boxes", "grid", None])
-def test_a_saved_processor_comes_back_equal(kind, tmp_path):
+def test_saved_processor_loads_with_equal_settings(kind, tmp_path):
     processor = build_processor(kind, answers=["ja", "né", "red"], max_text_length=9)
     processor.save_pretrained(tmp_path)
     loaded = LxmertProcessor.from_pretrained(tmp_path)
@@ -80,13 +82,13 @@ def test_a_saved_processor_comes_back_equal(kind, tmp_path):
     assert json.loads((tmp_path / "answers.json").read_text(encoding="utf-8")) == ["ja", "né", "red"]
 
 
-def test_a_processor_saved_without_answers_forgets_those_of_the_folder(tmp_path):
+def test_saving_without_answers_removes_answers_of_folder(tmp_path):
     build_processor(answers=["yes", "no"]).save_pretrained(tmp_path)
     build_processor().save_pretrained(tmp_path)
     assert LxmertProcessor.from_pretrained(tmp_path).answers is None
 
 
-def test_a_published_folder_with_words_only_gives_the_defaults(tmp_path):
+def test_folder_with_vocab_only_loads_default_settings(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     processor = LxmertProcessor.from_pretrained(tmp_path)
     assert (processor.extractor, processor.answers, processor.max_text_length) == (None, None, 20)
@@ -108,7 +110,7 @@ def test_stored_settings_can_be_replaced_while_loading(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "error", "words"),
+    ("files", "error", "pattern"),
     [
         ({"answers.json": "{not json"}, VocabularyError, "answers.json"),
         ({"answers.json": '{"yes": 0}'}, VocabularyError, "answers.json"),
@@ -129,23 +131,23 @@ def test_stored_settings_can_be_replaced_while_loading(tmp_path):
         ({"vocab.txt": None}, InputError, "vocab"),
     ],
 )
-def test_folders_with_faults_are_refused_in_one_line(files, error, words, tmp_path):
+def test_invalid_folder_raises_one_line_error(files, error, pattern, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     for name, text in files.items():
         if text is None:
             (tmp_path / name).unlink()
         else:
             (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert_refused(error, words, lambda: LxmertProcessor.from_pretrained(tmp_path))
+    assert_raises_one_line(error, pattern, lambda: LxmertProcessor.from_pretrained(tmp_path))
 
 
-def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
-    assert_refused(
+def test_absent_folder_raises_one_line_error(tmp_path):
+    assert_raises_one_line(
         InputError,
         "neither a model folder nor a hub name",
         lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"),
     )
-    assert_refused(
+    assert_raises_one_line(
         WeightsError,
         "some/absent-model on the hub: its cache has no complete copy.*or use a local folder",
         lambda: LxmertProcessor.from_pretrained(
@@ -154,7 +156,7 @@ def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
     )
 
 
-def test_an_extractor_of_memory_stops_saving_before_anything_is_written(tmp_path):
+def test_saving_in_memory_extractor_raises_before_writing(tmp_path):
     from transformers import ViTConfig, ViTModel
 
     config = ViTConfig(
@@ -173,8 +175,8 @@ def test_an_extractor_of_memory_stops_saving_before_anything_is_written(tmp_path
     assert not (tmp_path / "new").exists()
 
 
-class Moving(GivenBoxes):
-    """Remembers where it was sent."""
+class DeviceRecordingExtractor(GivenBoxes):
+    """Remembers the device it was moved to."""
 
     def __init__(self, encoder):
         super().__init__(encoder)
@@ -184,7 +186,7 @@ class Moving(GivenBoxes):
         self.device = device
 
 
-class MovingEncoder(PooledPixels):
+class DeviceRecordingEncoder(PooledPixels):
     device = None
 
     def to(self, device):
@@ -192,17 +194,17 @@ class MovingEncoder(PooledPixels):
 
 
 def test_extractor_or_encoder_move_with_the_processor():
-    processor = LxmertProcessor(tokenizer(), Moving(PooledPixels(2)))
+    processor = LxmertProcessor(tokenizer(), DeviceRecordingExtractor(PooledPixels(2)))
     assert processor.to("meta") is processor
     assert processor.extractor.device == "meta"
-    encoder = MovingEncoder(2)
+    encoder = DeviceRecordingEncoder(2)
     LxmertProcessor(tokenizer(), RegularGrid(1, 2, encoder)).to("meta")
     assert encoder.device == "meta"
     assert build_processor("grid").to("meta").extractor is not None  # Pooled pixels have nothing to move.
     assert build_processor(None).to("meta").extractor is None
 
 
-def published(tmp_path, monkeypatch, *, reachable):
+def processor_of_published_parts(tmp_path, monkeypatch, *, reachable):
     """A processor of published answers and detector, as `from_pretrained` makes it of a published name."""
     detector = tmp_path / "detector"
     random_detector().save_pretrained(detector)
@@ -220,21 +222,21 @@ def published(tmp_path, monkeypatch, *, reachable):
 
 
 def test_published_answers_and_detector_are_fetched_when_first_used(tmp_path, monkeypatch):
-    processor, detector = published(tmp_path, monkeypatch, reachable=False)
+    processor, detector = processor_of_published_parts(tmp_path, monkeypatch, reachable=False)
     assert set(processor(text="the cat")) == TEXTUAL  # Neither is needed for words.
     assert str(detector) in repr(processor)
     assert "answers.json" in repr(processor)
     assert processor.to_dict()["extractor"]["detector"] == str(detector)
     with pytest.raises(DownloadError):
         _ = processor.answers
-    processor, _ = published(tmp_path, monkeypatch, reachable=True)
+    processor, _ = processor_of_published_parts(tmp_path, monkeypatch, reachable=True)
     assert processor.answers == ["yes", "no"]
     assert len(processor.regions(picture())[0]) == 7
     assert processor.decode_answers(torch.tensor([0.0, 1.0]))[0][0].text == "no"
 
 
-def test_a_published_detector_goes_where_the_processor_was_sent_before(tmp_path, monkeypatch):
-    processor, _ = published(tmp_path, monkeypatch, reachable=True)
+def test_published_detector_moves_to_device_of_processor_when_loaded(tmp_path, monkeypatch):
+    processor, _ = processor_of_published_parts(tmp_path, monkeypatch, reachable=True)
     sent = []
     monkeypatch.setattr(FasterRcnnExtractor, "to", lambda self, device: sent.append(device))
     processor.to("meta")
@@ -243,8 +245,8 @@ def test_a_published_detector_goes_where_the_processor_was_sent_before(tmp_path,
     assert sent == ["meta"]
 
 
-def test_a_processor_of_published_parts_is_saved_whole(tmp_path, monkeypatch):
-    processor, detector = published(tmp_path, monkeypatch, reachable=True)
+def test_processor_of_published_parts_saves_answers_and_detector(tmp_path, monkeypatch):
+    processor, detector = processor_of_published_parts(tmp_path, monkeypatch, reachable=True)
     processor.save_pretrained(tmp_path / "saved")
     loaded = LxmertProcessor.from_pretrained(tmp_path / "saved")
     assert loaded.answers == ["yes", "no"]
@@ -252,7 +254,7 @@ def test_a_processor_of_published_parts_is_saved_whole(tmp_path, monkeypatch):
     assert loaded.to_dict()["extractor"]["detector"] == str(detector)
 
 
-def test_a_folder_whose_detector_is_elsewhere_says_where_it_is_named(tmp_path: Path) -> None:
+def test_unknown_detector_error_names_processor_config(tmp_path: Path) -> None:
     LxmertProcessor(tokenizer()).save_pretrained(tmp_path / "moved")
     file = tmp_path / "moved" / "processor_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
@@ -268,7 +270,7 @@ def test_a_folder_whose_detector_is_elsewhere_says_where_it_is_named(tmp_path: P
     assert LxmertProcessor.from_pretrained(tmp_path / "moved", extractor=None).extractor is None
 
 
-def saved_with_detector(folder: Path, detector: Path) -> str:
+def save_processor_with_detector(folder: Path, detector: Path) -> str:
     """A processor saved in `folder` whose detector is in `detector`; returns how the file names that."""
     random_detector().save_pretrained(detector)
     processor = LxmertProcessor(tokenizer(), FasterRcnnExtractor(detector, max_objects=7))
@@ -278,13 +280,13 @@ def saved_with_detector(folder: Path, detector: Path) -> str:
     return settings["extractor"]["detector"]
 
 
-def test_a_processor_whose_detector_stays_behind_is_not_published(
+def test_push_to_hub_with_local_detector_raises_configuration_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
     monkeypatch.setattr(ProcessorMixin, "push_to_hub", lambda self, name, **kwargs: sent.append(name))
     for place in (tmp_path / "model" / "eyes", tmp_path / "eyes"):
-        saved_with_detector(tmp_path / "model", place)
+        save_processor_with_detector(tmp_path / "model", place)
         processor = LxmertProcessor.from_pretrained(tmp_path / "model")
         with pytest.raises(ConfigurationError, match=r"eyes, a folder on this machine.*upload_folder"):
             processor.push_to_hub("someone/model")
@@ -299,7 +301,9 @@ def test_a_processor_whose_detector_stays_behind_is_not_published(
     assert len(sent) == 3
 
 
-def test_saving_publishes_as_publishing_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_pretrained_with_push_to_hub_calls_push_to_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The mixin's own way would leave out answers.json, which it has not written."""
     sent: list[object] = []
     monkeypatch.setattr(ProcessorMixin, "push_to_hub", lambda self, name, **how: sent.append((name, how)))
@@ -312,12 +316,12 @@ def test_saving_publishes_as_publishing_does(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("place", "named"), [("model/eyes", "./eyes"), ("eyes", "../eyes")])
-def test_a_detector_in_the_folder_or_beside_it_is_found_after_both_moved(
+def test_relative_detector_path_loads_after_folders_moved(
     place: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert saved_with_detector(Path("model"), Path(place)) == named
+    assert save_processor_with_detector(Path("model"), Path(place)) == named
     (tmp_path / "here").rename(tmp_path / "there")
     monkeypatch.chdir(tmp_path)
     loaded = LxmertProcessor.from_pretrained("there/model")
@@ -328,22 +332,22 @@ def test_a_detector_in_the_folder_or_beside_it_is_found_after_both_moved(
     assert extractor_spec("there/model")["detector"] == str(tmp_path / "there" / place)
 
 
-def test_a_detector_beside_a_folder_is_found_when_a_link_leads_to_the_folder(tmp_path: Path) -> None:
+def test_detector_beside_folder_loads_through_symlink_to_folder(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "links").mkdir()
-    assert saved_with_detector(tmp_path / "runs" / "model", tmp_path / "runs" / "eyes") == "../eyes"
+    assert save_processor_with_detector(tmp_path / "runs" / "model", tmp_path / "runs" / "eyes") == "../eyes"
     (tmp_path / "links" / "model").symlink_to(tmp_path / "runs" / "model")
     assert len(LxmertProcessor.from_pretrained(tmp_path / "links" / "model").regions(picture())[0]) == 7
 
 
-def test_what_a_saved_folder_says_of_its_detector_holds_whatever_links_led_to_both(tmp_path: Path) -> None:
+def test_stored_detector_path_is_independent_of_symlinks_used(tmp_path: Path) -> None:
     for folder in ("runs", "disk/model", "bench"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "short").symlink_to(tmp_path / "runs")
-    assert saved_with_detector(tmp_path / "short" / "model", tmp_path / "runs" / "eyes") == "../eyes"
+    assert save_processor_with_detector(tmp_path / "short" / "model", tmp_path / "runs" / "eyes") == "../eyes"
     # Beside the link is not beside the folder.
     (tmp_path / "bench" / "model").symlink_to(tmp_path / "disk" / "model")
-    saved_with_detector(tmp_path / "bench" / "model", tmp_path / "bench" / "eyes")
+    save_processor_with_detector(tmp_path / "bench" / "model", tmp_path / "bench" / "eyes")
     for place in ("bench/model", "disk/model"):
         assert len(LxmertProcessor.from_pretrained(tmp_path / place).regions(picture())[0]) == 7
     # A link beside the folder is: it may lead elsewhere tomorrow.
@@ -352,19 +356,21 @@ def test_what_a_saved_folder_says_of_its_detector_holds_whatever_links_led_to_bo
     assert to_stored_model_paths(spec, tmp_path / "runs" / "model")["detector"] == "../linked"
 
 
-def test_a_detector_elsewhere_is_kept_by_its_whole_path(
+def test_detector_elsewhere_is_stored_as_absolute_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert saved_with_detector(Path("runs/model"), Path("detectors/eyes")) == str(tmp_path / "detectors/eyes")
+    assert save_processor_with_detector(Path("runs/model"), Path("detectors/eyes")) == str(
+        tmp_path / "detectors/eyes"
+    )
     monkeypatch.chdir("/")
     assert len(LxmertProcessor.from_pretrained(tmp_path / "runs/model").regions(picture())[0]) == 7
 
 
-def test_a_detector_named_as_seen_from_the_command_is_still_found_there(
+def test_detector_path_relative_to_working_directory_still_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved_with_detector(tmp_path / "model", tmp_path / "eyes")
+    save_processor_with_detector(tmp_path / "model", tmp_path / "eyes")
     file = tmp_path / "model" / "processor_config.json"
     monkeypatch.chdir(tmp_path)
     for name in ("eyes", "./eyes"):
@@ -374,7 +380,7 @@ def test_a_detector_named_as_seen_from_the_command_is_still_found_there(
         assert len(LxmertProcessor.from_pretrained("model").regions(picture())[0]) == 7
 
 
-def test_the_embedded_detector_is_kept_by_its_name_whatever_folders_there_are(
+def test_embedded_detector_is_stored_by_name_despite_folder_of_same_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "scenes").mkdir()
@@ -384,7 +390,7 @@ def test_the_embedded_detector_is_kept_by_its_name_whatever_folders_there_are(
     assert settings["extractor"]["detector"] == "scenes"
 
 
-def test_the_model_of_an_encoder_is_kept_from_the_folder_too(tmp_path: Path) -> None:
+def test_encoder_model_path_is_stored_relative_to_folder(tmp_path: Path) -> None:
     spec = {"kind": "given_boxes", "encoder": {"kind": "backbone", "model": str(tmp_path)}}
     assert to_stored_model_paths(spec, tmp_path / "model") == spec
     beside = tmp_path.parent / "model"
@@ -393,8 +399,8 @@ def test_the_model_of_an_encoder_is_kept_from_the_folder_too(tmp_path: Path) -> 
     assert from_stored_model_paths(kept, beside) == spec
 
 
-def test_what_made_features_is_known_without_loading_the_extractor(tmp_path: Path) -> None:
-    saved_with_detector(tmp_path / "model", tmp_path / "eyes")
+def test_extractor_unless_same_identity_does_not_load_extractor(tmp_path: Path) -> None:
+    save_processor_with_detector(tmp_path / "model", tmp_path / "eyes")
     identity = LxmertProcessor.from_pretrained(tmp_path / "model").extractor.identity
     (tmp_path / "eyes").rename(tmp_path / "gone")
     loaded = LxmertProcessor.from_pretrained(tmp_path / "model")
@@ -403,10 +409,8 @@ def test_what_made_features_is_known_without_loading_the_extractor(tmp_path: Pat
         loaded.extractor_unless("another")
 
 
-def test_threads_that_need_the_extractor_at_once_get_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved_with_detector(tmp_path / "model", tmp_path / "eyes")
+def test_concurrent_threads_share_one_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_processor_with_detector(tmp_path / "model", tmp_path / "eyes")
     processor = LxmertProcessor.from_pretrained(tmp_path / "model")
     build, both = SavedExtractor.build, Barrier(2, timeout=1)
 

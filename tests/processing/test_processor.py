@@ -1,4 +1,4 @@
-"""Pictures and words to batches, and scores to answers."""
+"""LxmertProcessor: images and texts to batches, scores to answers."""
 
 import contextlib
 import io
@@ -45,10 +45,10 @@ from tests.processing.builders import (
     WHAT,
     WORDS,
     A,
-    assert_refused,
+    assert_raises_one_line,
     build_processor,
     picture,
-    some_regions,
+    random_regions,
     tokenizer,
 )
 from tests.vision.faster_rcnn.random_detectors import random_detector
@@ -100,8 +100,8 @@ def test_one_image_serves_many_texts_and_is_encoded_once():
     assert batch["visual_feats"][1].abs().sum() > 0
 
 
-def test_ready_regions_take_the_place_of_images():
-    regions = [some_regions(3), some_regions(1, seed=1)]
+def test_given_regions_replace_images():
+    regions = [random_regions(3), random_regions(1, seed=1)]
     batch = build_processor(None)(regions=regions, text=["the cat", "a cat"])
     assert batch["visual_feats"].shape == (2, 3, 5)
     assert torch.equal(batch["visual_feats"][0], regions[0].features)
@@ -112,7 +112,7 @@ def test_ready_regions_take_the_place_of_images():
     )
 
 
-def test_text_alone_and_images_alone():
+def test_text_alone_or_images_alone_give_only_their_inputs():
     assert set(build_processor()(text="the cat")) == TEXTUAL
     assert set(build_processor("grid")(images=[picture(), picture()])) == VISUAL
 
@@ -126,7 +126,7 @@ def test_a_grid_needs_no_boxes():
     assert batch["visual_feats"].shape == (1, 6, 12)
 
 
-def test_pairs_get_segments():
+def test_text_pairs_get_token_type_ids():
     batch = build_processor()(text=["the cat", "cat"], text_pair=["red", "a red cat"])
     assert batch["input_ids"].tolist() == [
         [CLS, THE, CAT, SEP, RED, SEP, PAD],
@@ -145,7 +145,7 @@ def test_text_is_cut_at_twenty_tokens_and_the_length_can_be_changed():
     assert build_processor()(text="cat", padding="max_length")["input_ids"].shape == (1, 20)
 
 
-def test_arrays_and_lists_on_request():
+def test_return_tensors_selects_arrays_or_lists():
     arrays = build_processor()(images=picture(), text="the cat", boxes=BOXES, return_tensors="np")
     assert all(isinstance(value, np.ndarray) for value in arrays.values())
     lists = build_processor()(text=["the cat", "cat"], padding=False, return_tensors=None)
@@ -159,7 +159,7 @@ def test_arrays_and_lists_on_request():
         build_processor()(text=["the cat", "cat"], padding=False)
 
 
-def test_tensors_of_tensorflow_on_request(monkeypatch):
+def test_return_tensors_tf_equals_numpy_and_requires_tensorflow(monkeypatch):
     tf = pytest.importorskip("tensorflow")
     given = {"images": [picture(), picture(40, 40, 1)], "text": ["the cat", "cat"]}
     arrays = build_processor("grid")(**given, return_tensors="np")
@@ -174,19 +174,19 @@ def test_tensors_of_tensorflow_on_request(monkeypatch):
         build_processor()(text="cat", return_tensors="tf")
 
 
-def test_words_stand_first_whatever_side_the_tokenizer_pads():
+def test_left_padding_tokenizer_still_pads_right():
     left = LxmertTokenizerFast(vocab={word: index for index, word in enumerate(WORDS)}, padding_side="left")
     batch = LxmertProcessor(left)(text=["the red cat", "cat"])
     assert batch["input_ids"].tolist() == [[CLS, THE, RED, CAT, SEP], [CLS, CAT, SEP, PAD, PAD]]
     assert batch["attention_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
 
 
-def in_two_threads(one, other):
+def run_in_two_threads(one, other):
     with ThreadPoolExecutor(2) as threads:
         return [each.result() for each in [threads.submit(one), threads.submit(other)]]
 
 
-def test_threads_with_different_settings_do_not_change_one_anothers(monkeypatch):
+def test_concurrent_calls_keep_own_truncation_and_padding(monkeypatch):
     processor = build_processor(None)
     both_set = threading.Barrier(2, timeout=0.5)
     whole = LxmertTokenizerFast.set_truncation_and_padding
@@ -200,13 +200,13 @@ def test_threads_with_different_settings_do_not_change_one_anothers(monkeypatch)
     monkeypatch.setattr(LxmertTokenizerFast, "set_truncation_and_padding", setting)
     texts = ["the cat", "what colour is the cat"]
     short, long = [CLS, THE, CAT, SEP], [CLS, WHAT, COLOUR, IS, THE, CAT, SEP]
-    padded, bare = in_two_threads(
+    padded, bare = run_in_two_threads(
         lambda: processor(text=texts, return_tensors=None)["input_ids"],
         lambda: processor(text=texts, padding=False, return_tensors=None)["input_ids"],
     )
     assert padded == [short + [PAD] * 3, long]
     assert bare == [short, long]
-    cut, whole_one = in_two_threads(
+    cut, whole_one = run_in_two_threads(
         lambda: processor(text=texts, max_length=4, return_tensors=None)["input_ids"],
         lambda: processor(text=texts, return_tensors=None)["input_ids"],
     )
@@ -214,7 +214,7 @@ def test_threads_with_different_settings_do_not_change_one_anothers(monkeypatch)
     assert whole_one == [short + [PAD] * 3, long]
 
 
-def test_why_a_text_has_no_word_is_found_undisturbed_by_other_threads(monkeypatch):
+def test_unknown_word_check_is_serialised_across_threads(monkeypatch):
     processor = build_processor(None)
     inside, most = [], []
     whole = LxmertTokenizerFast._encode_plus
@@ -229,11 +229,11 @@ def test_why_a_text_has_no_word_is_found_undisturbed_by_other_threads(monkeypatc
 
     monkeypatch.setattr(LxmertTokenizerFast, "_encode_plus", encoding)
 
-    def refused():
+    def expect_no_known_word():
         with pytest.raises(TextError, match="no word that the model knows"):
             processor(text="xyz")
 
-    in_two_threads(refused, refused)
+    run_in_two_threads(expect_no_known_word, expect_no_known_word)
     assert most == [1, 1, 1, 1]
 
 
@@ -242,7 +242,7 @@ def test_a_batch_moves_to_a_device():
     assert {value.device.type for value in batch.values()} == {"meta"}
 
 
-def test_a_model_takes_a_batch_as_it_is():
+def test_batch_of_processor_is_accepted_by_model_unchanged():
     model_module = pytest.importorskip("lxmert.model", exc_type=ImportError)
     from lxmert.configuration import LxmertConfig
 
@@ -272,7 +272,7 @@ def test_a_model_takes_a_batch_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "words"),
+    ("arguments", "error", "pattern"),
     [
         ({}, InputError, "nothing to process"),
         ({"text": ""}, TextError, "the text is empty"),
@@ -312,7 +312,7 @@ def test_a_model_takes_a_batch_as_it_is():
             "image 1 of 2: .*not an image",
         ),
         ({"images": [], "text": "cat"}, ImageError, "empty"),
-        ({"images": picture(), "regions": some_regions()}, InputError, "not both"),
+        ({"images": picture(), "regions": random_regions()}, InputError, "not both"),
         ({"regions": [], "text": "cat"}, RegionsError, "list of them"),
         ({"regions": [torch.zeros(3)], "text": "cat"}, RegionsError, "list of them"),
         ({"text": "cat", "max_length": 2}, ConfigurationError, "at least 3"),
@@ -331,12 +331,12 @@ def test_a_model_takes_a_batch_as_it_is():
         ({"text": "cat", "images": picture()}, RegionsError, "--boxes FILE"),
     ],
 )
-def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
-    assert_refused(error, words, lambda: build_processor()(**arguments))
+def test_invalid_input_raises_one_line_error(arguments, error, pattern):
+    assert_raises_one_line(error, pattern, lambda: build_processor()(**arguments))
 
 
 @pytest.mark.parametrize(
-    ("without_numbers", "words"),
+    ("unreadable", "pattern"),
     [
         (lambda tensor: tensor.to("meta"), "is on the meta device, where tensors have no values"),
         (lambda tensor: tensor.to_sparse(), "is a sparse_coo tensor; expected a dense one"),
@@ -345,23 +345,27 @@ def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
     ],
 )
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
-def test_tensors_whose_numbers_cannot_be_read_are_refused(without_numbers, words):
-    image = without_numbers(torch.rand(3, 8, 8))
-    assert_refused(ImageError, f"image tensor {words}", lambda: build_processor()(images=image, boxes=BOXES))
-    boxes = without_numbers(torch.tensor([[0.0, 0.0, 5.0, 5.0], [1.0, 1.0, 4.0, 4.0]]))
+def test_meta_sparse_quantized_or_nested_tensor_raises_one_line_error(unreadable, pattern):
+    image = unreadable(torch.rand(3, 8, 8))
+    assert_raises_one_line(
+        ImageError, f"image tensor {pattern}", lambda: build_processor()(images=image, boxes=BOXES)
+    )
+    boxes = unreadable(torch.tensor([[0.0, 0.0, 5.0, 5.0], [1.0, 1.0, 4.0, 4.0]]))
     for given in (boxes, [boxes]):
-        assert_refused(
+        assert_raises_one_line(
             RegionsError,
-            f"set of boxes {words}",
+            f"set of boxes {pattern}",
             lambda at=given: build_processor()(images=picture(), boxes=at),
         )
 
 
 def test_images_without_an_extractor_are_refused():
-    assert_refused(InputError, "no extractor", lambda: build_processor(None)(images=picture(), text="cat"))
+    assert_raises_one_line(
+        InputError, "no extractor", lambda: build_processor(None)(images=picture(), text="cat")
+    )
 
 
-def test_regions_of_images():
+def test_regions_returns_one_entry_per_image():
     processor = build_processor()
     first, second = processor.regions([picture(), picture(40, 40)], [BOXES, BOXES[:1]])
     assert (len(first), len(second)) == (2, 1)
@@ -382,7 +386,7 @@ def test_scores_become_answers_with_softmax_probabilities():
 
 
 @pytest.mark.parametrize(
-    ("answers", "scores", "top_k", "error", "words"),
+    ("answers", "scores", "top_k", "error", "pattern"),
     [
         (None, torch.zeros(1, 3), 1, VocabularyError, "has no answers"),
         (["a", "b"], torch.zeros(1, 3), 1, VocabularyError, "3 scores per item for 2 answers"),
@@ -400,33 +404,35 @@ def test_scores_become_answers_with_softmax_probabilities():
         (["a", "b"], torch.zeros(1, 2), "2", InputError, "top_k is '2'"),
     ],
 )
-def test_scores_that_cannot_be_decoded_are_refused(answers, scores, top_k, error, words):
-    assert_refused(error, words, lambda: build_processor(answers=answers).decode_answers(scores, top_k))
+def test_scores_that_cannot_be_decoded_are_refused(answers, scores, top_k, error, pattern):
+    assert_raises_one_line(
+        error, pattern, lambda: build_processor(answers=answers).decode_answers(scores, top_k)
+    )
 
 
-def test_names_of_model_inputs_and_words_back():
+def test_model_input_names_equal_batch_keys_and_batch_decode_restores_text():
     processor = build_processor("grid")
     assert set(processor(images=picture(), text="cat")) == set(processor.model_input_names)
     assert processor.batch_decode(processor(text="the red cat")["input_ids"]) == ["[CLS] the red cat [SEP]"]
 
 
 @pytest.fixture(scope="module")
-def detecting():
+def detector_processor():
     """A processor whose extractor finds ten objects in any picture."""
     return LxmertProcessor(tokenizer(), FasterRcnnExtractor(random_detector()))
 
 
-def encoded(image):
+def png_bytes(image):
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def test_a_detector_finds_the_objects_in_one_call_whatever_the_source(detecting, tmp_path):
+def test_detector_gives_same_objects_for_every_image_source(detector_processor, tmp_path):
     image = picture(70, 50)
     path = tmp_path / "picture.png"
-    path.write_bytes(encoded(image))
-    expected = detecting(images=image, text="the cat")
+    path.write_bytes(png_bytes(image))
+    expected = detector_processor(images=image, text="the cat")
     assert set(expected) == TEXTUAL | VISUAL
     assert expected["visual_feats"].shape == (1, 10, 128)
     assert expected["visual_attention_mask"].tolist() == [[1] * 10]
@@ -437,27 +443,27 @@ def test_a_detector_finds_the_objects_in_one_call_whatever_the_source(detecting,
     with serving(LocalServer(raw_files={"picture.png": path.read_bytes()})) as server:
         address = f"{server.url}/raw/picture.png"
         for source in (path, str(path), path.read_bytes(), array, tensor, address):
-            batch = detecting(images=source, text="the cat")
+            batch = detector_processor(images=source, text="the cat")
             for name in VISUAL:
                 assert torch.equal(batch[name], expected[name]), (name, type(source))
 
 
-def test_a_detector_describes_given_boxes(detecting):
-    batch = detecting(images=picture(), text="the cat", boxes=BOXES)
+def test_a_detector_describes_given_boxes(detector_processor):
+    batch = detector_processor(images=picture(), text="the cat", boxes=BOXES)
     assert batch["visual_feats"].shape == (1, 2, 128)
     assert torch.allclose(batch["visual_pos"][0], torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.1, 0.1, 0.3, 0.4]]))
 
 
-def test_images_of_a_batch_are_looked_at_as_if_alone(detecting):
+def test_batched_images_give_same_regions_as_single_images(detector_processor):
     images = [picture(70, 50), picture(41, 63, 1), picture(50, 50, 2)]
-    batch = detecting(images=images, text=["the cat", "cats", "what is this ?"])
+    batch = detector_processor(images=images, text=["the cat", "cats", "what is this ?"])
     for index, image in enumerate(images):
-        alone = detecting(images=image, text="cat")
+        alone = detector_processor(images=image, text="cat")
         assert torch.allclose(batch["visual_feats"][index], alone["visual_feats"][0], atol=1e-4)
         assert torch.allclose(batch["visual_pos"][index], alone["visual_pos"][0], atol=1e-4)
 
 
-def test_an_image_in_which_nothing_is_found_still_makes_a_batch():
+def test_image_without_detections_gives_one_masked_object():
     blind = FasterRcnnExtractor(random_detector(), min_objects=0, score_threshold=1.0)
     processor = LxmertProcessor(tokenizer(), blind)
     assert len(processor.regions(picture())[0]) == 0

@@ -26,19 +26,19 @@ WORDS = [
     "国",
 ]
 WORDS += ["##ing", "##ed", "un", "##want", "runn", "we", "want"]
-SMALL = [*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS[:26])]
+SMALL_VOCABULARY = [*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS[:26])]
 
 
 @pytest.fixture
-def small() -> list[str]:
-    return list(SMALL)
+def small_vocabulary() -> list[str]:
+    return list(SMALL_VOCABULARY)
 
 
 @pytest.fixture
 def vocab_file(tmp_path: Path) -> Path:
     path = tmp_path / "words" / "vocab.txt"
     path.parent.mkdir()
-    path.write_text("".join(f"{word}\n" for word in SMALL), encoding="utf-8")
+    path.write_text("".join(f"{word}\n" for word in SMALL_VOCABULARY), encoding="utf-8")
     return path
 
 

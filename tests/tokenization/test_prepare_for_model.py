@@ -1,4 +1,4 @@
-"""`prepare_for_model` and `truncate_sequences`, against a letter-by-letter reading of the documentation."""
+"""`prepare_for_model` and `truncate_sequences`, against a literal reading of the documentation."""
 
 import random
 
@@ -9,11 +9,11 @@ from lxmert.tokenization import LxmertTokenizer
 
 
 @pytest.fixture
-def tokenizer(small):
-    return LxmertTokenizer(small)
+def tokenizer(small_vocabulary):
+    return LxmertTokenizer(small_vocabulary)
 
 
-def _one_by_one(first, second, number, side):
+def _truncate_one_by_one(first, second, number, side):
     first, second = list(first), list(second)
     for _ in range(number):
         longer = first if len(first) > len(second) else second
@@ -23,7 +23,7 @@ def _one_by_one(first, second, number, side):
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_longest_first_takes_from_the_longer_one(tokenizer, side):
+def test_longest_first_truncates_longer_sequence(tokenizer, side):
     tokenizer.truncation_side = side
     rng = random.Random(0)
     for _ in range(300):
@@ -32,7 +32,7 @@ def test_longest_first_takes_from_the_longer_one(tokenizer, side):
         kept = tokenizer.truncate_sequences(first, second, number)
         lengths = [len(part) for part in kept[:2]]
         # Which of two equally long ones goes first is open: the results differ by one id at most.
-        expected = _one_by_one(first, second, number, side)
+        expected = _truncate_one_by_one(first, second, number, side)
         assert sum(lengths) == sum(map(len, expected))
         assert abs(lengths[0] - len(expected[0])) <= 1
         for part, whole in zip(kept[:2], (first, second), strict=True):
@@ -40,7 +40,7 @@ def test_longest_first_takes_from_the_longer_one(tokenizer, side):
         assert kept[2] == []
 
 
-def test_cut_of_one_sequence_returns_what_it_removed(tokenizer):
+def test_truncating_one_sequence_returns_overflowing_ids(tokenizer):
     assert tokenizer.truncate_sequences([1, 2, 3, 4], None, 2, stride=1) == ([1, 2], None, [2, 3, 4])
     assert tokenizer.truncate_sequences([1], [5, 6, 7], 1, "only_second") == ([1], [5, 6], [7])
     tokenizer.truncation_side = "left"
@@ -48,7 +48,7 @@ def test_cut_of_one_sequence_returns_what_it_removed(tokenizer):
     assert tokenizer.truncate_sequences([1, 2], None, 0) == ([1, 2], None, [])
 
 
-def test_impossible_cuts_are_errors(tokenizer):
+def test_impossible_truncation_raises_input_error(tokenizer):
     with pytest.raises(InputError, match="cannot remove 3 ids"):
         tokenizer.truncate_sequences([1, 2], [3, 4, 5], 3, "only_first")
     with pytest.raises(InputError, match="sequence of 0"):
@@ -57,7 +57,7 @@ def test_impossible_cuts_are_errors(tokenizer):
         tokenizer.prepare_for_model([5], [6], truncation=True, max_length=3, return_overflowing_tokens=True)
 
 
-def test_same_as_calling_the_tokenizer(tokenizer):
+def test_prepare_for_model_equals_tokenizer_call(tokenizer):
     texts = ["what is the man holding", "us we want hello unwanted"]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     rng = random.Random(1)
@@ -79,7 +79,7 @@ def test_same_as_calling_the_tokenizer(tokenizer):
         }
 
 
-def test_fields_and_length(tokenizer):
+def test_prepare_for_model_returns_requested_fields_and_length(tokenizer):
     out = tokenizer.prepare_for_model(
         [5, 6], return_attention_mask=False, return_token_type_ids=False, return_length=True
     )
@@ -92,7 +92,7 @@ def test_fields_and_length(tokenizer):
     assert out["attention_mask"] == [1, 1, 1, 0]
 
 
-def test_padding_side_of_the_call_goes_first(tokenizer):
+def test_padding_side_argument_overrides_attribute(tokenizer):
     keywords = {"padding": "max_length", "max_length": 6}
     assert tokenizer.prepare_for_model([5, 6], **keywords)["input_ids"] == [2, 5, 6, 3, 0, 0]
     left = tokenizer.prepare_for_model([5, 6], padding_side="left", **keywords)

@@ -1,4 +1,4 @@
-"""What transformers' LXMERT tokenizers get wrong and these do not: one test for each line of the list."""
+"""Faults of transformers' tokenizers that are absent here: one test per line of docs/compatibility.md."""
 
 import json
 
@@ -7,10 +7,10 @@ import pytest
 from lxmert.errors import ConfigurationError, InputError, VocabularyError
 
 
-def test_vocab_file_keyword_loads_the_vocabulary(tokenizer_class, vocab_file, small):
+def test_vocab_file_keyword_loads_the_vocabulary(tokenizer_class, vocab_file, small_vocabulary):
     tokenizer = tokenizer_class(vocab_file=str(vocab_file))
-    assert len(tokenizer) == len(small)
-    assert tokenizer("hello")["input_ids"] == [2, small.index("hello"), 3]
+    assert len(tokenizer) == len(small_vocabulary)
+    assert tokenizer("hello")["input_ids"] == [2, small_vocabulary.index("hello"), 3]
 
 
 def test_a_folder_without_vocabulary_is_an_error(tokenizer_class, tmp_path):
@@ -20,10 +20,10 @@ def test_a_folder_without_vocabulary_is_an_error(tokenizer_class, tmp_path):
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_changed_special_token_takes_effect_in_encoding_at_once(tokenizer_class, small):
-    tokenizer = tokenizer_class(small)
+def test_a_changed_special_token_takes_effect_in_encoding_at_once(tokenizer_class, small_vocabulary):
+    tokenizer = tokenizer_class(small_vocabulary)
     assert tokenizer.add_special_tokens({"cls_token": "<start>"}) == 1
-    start = len(small)
+    start = len(small_vocabulary)
     assert tokenizer("hello", "us")["input_ids"] == [start, 10, 3, 14, 3]
     assert tokenizer.build_inputs_with_special_tokens([10]) == [start, 10, 3]
 
@@ -38,16 +38,18 @@ def test_a_changed_special_token_takes_effect_in_encoding_at_once(tokenizer_clas
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_no_option_is_ignored(tokenizer_class, small, option, text):
-    assert tokenizer_class(small, **option).tokenize(text) != tokenizer_class(small).tokenize(text)
+def test_no_option_is_ignored(tokenizer_class, small_vocabulary, option, text):
+    assert tokenizer_class(small_vocabulary, **option).tokenize(text) != tokenizer_class(
+        small_vocabulary
+    ).tokenize(text)
 
 
-def test_special_tokens_mask_of_bare_ids(tokenizer_class, small):
-    assert tokenizer_class(small).get_special_tokens_mask([5], [6]) == [1, 0, 1, 0, 1]
+def test_special_tokens_mask_of_ids_without_special_tokens(tokenizer_class, small_vocabulary):
+    assert tokenizer_class(small_vocabulary).get_special_tokens_mask([5], [6]) == [1, 0, 1, 0, 1]
 
 
-def test_methods_of_the_older_pages_are_there(tokenizer_class, small):
-    tokenizer = tokenizer_class(small)
+def test_methods_of_older_documentation_exist(tokenizer_class, small_vocabulary):
+    tokenizer = tokenizer_class(small_vocabulary)
     assert tokenizer.build_inputs_with_special_tokens([5], [6]) == [2, 5, 3, 6, 3]
     assert tokenizer.create_token_type_ids_from_sequences([5], [6]) == [0, 0, 0, 1, 1]
     assert tokenizer.prepare_for_model([5], [6])["input_ids"] == [2, 5, 3, 6, 3]
@@ -55,17 +57,20 @@ def test_methods_of_the_older_pages_are_there(tokenizer_class, small):
     batch = tokenizer.batch_encode_plus(
         [("hello", "us"), ("us", "hello we")], padding=True, return_tensors="pt"
     )
-    assert batch["input_ids"].tolist() == [[2, 10, 3, 14, 3, 0], [2, 14, 3, 10, small.index("we"), 3]]
+    assert batch["input_ids"].tolist() == [
+        [2, 10, 3, 14, 3, 0],
+        [2, 14, 3, 10, small_vocabulary.index("we"), 3],
+    ]
 
 
-def test_save_vocabulary_writes_vocab_txt_not_tokenizer_model(tokenizer_class, small, tmp_path):
-    files = tokenizer_class(small).save_vocabulary(str(tmp_path))
+def test_save_vocabulary_writes_vocab_txt_not_tokenizer_model(tokenizer_class, small_vocabulary, tmp_path):
+    files = tokenizer_class(small_vocabulary).save_vocabulary(str(tmp_path))
     assert files == (str(tmp_path / "vocab.txt"),)
     assert [path.name for path in tmp_path.iterdir()] == ["vocab.txt"]
 
 
-def test_an_empty_list_of_texts_is_an_empty_batch(tokenizer_class, small):
-    tokenizer = tokenizer_class(small)
+def test_an_empty_list_of_texts_is_an_empty_batch(tokenizer_class, small_vocabulary):
+    tokenizer = tokenizer_class(small_vocabulary)
     for empty in ([], ()):
         assert dict(tokenizer(empty)) == {"input_ids": [], "token_type_ids": [], "attention_mask": []}
     tensors = tokenizer(
@@ -85,8 +90,8 @@ def test_an_empty_list_of_texts_is_an_empty_batch(tokenizer_class, small):
     assert tokenizer([], is_split_into_words=True)["input_ids"] == [2, 3]
 
 
-def test_do_lower_case_can_be_read_without_basic_tokenization(tokenizer_class, small):
-    assert tokenizer_class(small, do_basic_tokenize=False).do_lower_case is True
+def test_do_lower_case_can_be_read_without_basic_tokenization(tokenizer_class, small_vocabulary):
+    assert tokenizer_class(small_vocabulary, do_basic_tokenize=False).do_lower_case is True
 
 
 def test_lower_case_follows_the_fast_class_of_4_57(tokenizer_class):
@@ -112,8 +117,10 @@ def test_lower_case_follows_the_fast_class_of_4_57(tokenizer_class):
         (("a b c d",), {"truncation": "only_second", "max_length": 4}, "Second sequence not provided"),
     ],
 )
-def test_a_cut_that_cannot_be_made_is_one_clear_error(tokenizer_class, small, texts, keywords, message):
-    tokenizer = tokenizer_class(small)
+def test_impossible_truncation_raises_one_line_input_error(
+    tokenizer_class, small_vocabulary, texts, keywords, message
+):
+    tokenizer = tokenizer_class(small_vocabulary)
     for overflow in (True, False):
         with pytest.raises(InputError) as error:
             tokenizer(*texts, **({"truncation": True} | keywords), return_overflowing_tokens=overflow)
@@ -132,16 +139,16 @@ def test_a_cut_that_cannot_be_made_is_one_clear_error(tokenizer_class, small, te
         (("a b c", "d"), -1, 0),
     ],
 )
-def test_a_length_without_room_for_special_tokens_is_no_length(
-    tokenizer_class, small, texts, length, special
+def test_max_length_below_special_tokens_raises_input_error(
+    tokenizer_class, small_vocabulary, texts, length, special
 ):
     framed = {} if special else {"add_special_tokens": False}
     with pytest.raises(InputError, match=f"max_length is {length}, expected at least {special}"):
-        tokenizer_class(small)(*texts, truncation=True, max_length=length, **framed)
+        tokenizer_class(small_vocabulary)(*texts, truncation=True, max_length=length, **framed)
 
 
-def test_special_tokens_alone_fit(tokenizer_class, small):
-    tokenizer = tokenizer_class(small)
+def test_max_length_of_special_tokens_only_is_accepted(tokenizer_class, small_vocabulary):
+    tokenizer = tokenizer_class(small_vocabulary)
     assert tokenizer("a b c", truncation=True, max_length=2)["input_ids"] == [2, 3]
     assert len(tokenizer("a b", truncation=True, max_length=1, add_special_tokens=False)["input_ids"]) == 1
     assert tokenizer([("a b", "c")], truncation=True, max_length=3)["input_ids"] == [[2, 3, 3]]
@@ -151,8 +158,8 @@ def test_special_tokens_alone_fit(tokenizer_class, small):
     ("length", "special", "expected"),
     [(5, True, ["a b c", "b c d", "c d e", "d e f"]), (4, False, ["a b c d", "c d e f"])],
 )
-def test_the_longest_stride_is_taken(tokenizer_class, small, length, special, expected):
-    tokenizer = tokenizer_class(small)
+def test_longest_possible_stride_is_accepted(tokenizer_class, small_vocabulary, length, special, expected):
+    tokenizer = tokenizer_class(small_vocabulary)
     keywords = {"truncation": True, "stride": 2, "return_overflowing_tokens": True}
     parts = tokenizer("a b c d e f", max_length=length, add_special_tokens=special, **keywords)
     assert tokenizer.batch_decode(parts["input_ids"], skip_special_tokens=True) == expected
@@ -160,8 +167,10 @@ def test_the_longest_stride_is_taken(tokenizer_class, small, length, special, ex
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"5", b"\xff"])
-def test_a_malformed_tokenizer_config_is_one_clear_error(tokenizer_class, small, tmp_path, content):
-    tokenizer_class(small).save_pretrained(tmp_path)
+def test_malformed_tokenizer_config_raises_configuration_error(
+    tokenizer_class, small_vocabulary, tmp_path, content
+):
+    tokenizer_class(small_vocabulary).save_pretrained(tmp_path)
     (tmp_path / "tokenizer_config.json").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"tokenizer_config\.json: (not a valid JSON|contains a)"):
         tokenizer_class.from_pretrained(tmp_path)

@@ -66,9 +66,9 @@ def test_the_slow_class_of_4_57_differs_on_rare_characters_only(bert_vocabulary)
         assert theirs(case["text"])["input_ids"] == case["fast"]
 
 
-def test_an_unassigned_character_is_unknown_not_removed(tokenizer_class, small):
+def test_an_unassigned_character_is_unknown_not_removed(tokenizer_class, small_vocabulary):
     """The slow class of 4.57 drops U+0E00; its fast class and 5.x answer [UNK]."""
-    assert tokenizer_class(small).tokenize("us \u0e00") == ["us", "[UNK]"]
+    assert tokenizer_class(small_vocabulary).tokenize("us \u0e00") == ["us", "[UNK]"]
 
 
 def test_golden_ids_without_basic_tokenization(bert_vocabulary, tokenizer_class):

@@ -21,8 +21,10 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("legacy_format", [None, False, True])
-def test_saved_folder_loads_with_the_same_ids(tokenizer_class, small, tmp_path, options, legacy_format):
-    tokenizer = tokenizer_class(small, **options)
+def test_saved_folder_loads_with_the_same_ids(
+    tokenizer_class, small_vocabulary, tmp_path, options, legacy_format
+):
+    tokenizer = tokenizer_class(small_vocabulary, **options)
     tokenizer.add_tokens(["quokka"])
     tokenizer.add_special_tokens({"extra_special_tokens": ["[IMG]"]})
     files = tokenizer.save_pretrained(tmp_path, legacy_format=legacy_format)
@@ -32,14 +34,14 @@ def test_saved_folder_loads_with_the_same_ids(tokenizer_class, small, tmp_path, 
     loaded = tokenizer_class.from_pretrained(tmp_path)
     assert loaded(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
     assert loaded.get_vocab() == tokenizer.get_vocab()
-    assert loaded("[IMG]")["input_ids"] == [2, len(small) + 1, 3]
+    assert loaded("[IMG]")["input_ids"] == [2, len(small_vocabulary) + 1, 3]
     for name in ("do_lower_case", "do_basic_tokenize", "never_split", "clean_text", "strip_accents"):
         assert getattr(loaded, name) == getattr(tokenizer, name)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_transformers_loads_our_folder(tokenizer_class, small, tmp_path, options):
-    tokenizer = tokenizer_class(small, **options)
+def test_transformers_loads_our_folder(tokenizer_class, small_vocabulary, tmp_path, options):
+    tokenizer = tokenizer_class(small_vocabulary, **options)
     tokenizer.add_tokens(["quokka"])
     tokenizer.save_pretrained(tmp_path)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
@@ -48,8 +50,8 @@ def test_transformers_loads_our_folder(tokenizer_class, small, tmp_path, options
     assert dict(transformers.AutoTokenizer.from_pretrained(tmp_path)(TEXT)) == dict(tokenizer(TEXT))
 
 
-def test_transformers_own_class_loads_our_folder(tokenizer_class, small, tmp_path):
-    tokenizer = tokenizer_class(small, do_lower_case=False)
+def test_transformers_own_class_loads_our_folder(tokenizer_class, small_vocabulary, tmp_path):
+    tokenizer = tokenizer_class(small_vocabulary, do_lower_case=False)
     tokenizer.save_pretrained(tmp_path)
     theirs = transformers.LxmertTokenizer.from_pretrained(tmp_path)
     assert theirs(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
@@ -68,21 +70,23 @@ def test_a_folder_of_transformers_loads_here(tokenizer_class, vocab_file, tmp_pa
     assert loaded.get_vocab() == theirs.get_vocab()
 
 
-def test_a_folder_with_vocab_txt_alone(tokenizer_class, vocab_file):
+def test_folder_or_path_of_vocab_txt_alone_loads(tokenizer_class, vocab_file):
     loaded = tokenizer_class.from_pretrained(vocab_file.parent, do_lower_case=False)
     assert loaded.tokenize("Hello hello") == ["Hello", "hello"]
     assert tokenizer_class.from_pretrained(str(vocab_file)).tokenize("Hello") == ["hello"]
 
 
-def test_the_configuration_goes_before_tokenizer_json(tokenizer_class, small, tmp_path):
-    tokenizer_class(small, do_lower_case=False).save_pretrained(tmp_path)
+def test_option_overrides_tokenizer_json_which_serves_without_config(
+    tokenizer_class, small_vocabulary, tmp_path
+):
+    tokenizer_class(small_vocabulary, do_lower_case=False).save_pretrained(tmp_path)
     assert tokenizer_class.from_pretrained(tmp_path, do_lower_case=True).tokenize("Hello") == ["hello"]
     (tmp_path / "tokenizer_config.json").unlink()
     assert tokenizer_class.from_pretrained(tmp_path).tokenize("Hello") == ["Hello"]
 
 
-def test_options_can_be_changed_while_loading(tokenizer_class, small, tmp_path):
-    tokenizer_class([*small, "@@ing"]).save_pretrained(tmp_path)
+def test_options_can_be_changed_while_loading(tokenizer_class, small_vocabulary, tmp_path):
+    tokenizer_class([*small_vocabulary, "@@ing"]).save_pretrained(tmp_path)
     loaded = tokenizer_class.from_pretrained(tmp_path, wordpieces_prefix="@@", never_split=["don't"])
     assert loaded.tokenize("using don't") == ["us", "@@ing", "don't"]
 
@@ -99,8 +103,8 @@ def test_save_vocabulary_writes_vocab_txt(tokenizer_class, vocab_file, tmp_path)
     assert (tmp_path / "words.txt").read_bytes() == vocab_file.read_bytes()
 
 
-def test_copies_are_independent(tokenizer_class, small):
-    tokenizer = tokenizer_class(small, never_split=["don't"])
+def test_copies_are_independent(tokenizer_class, small_vocabulary):
+    tokenizer = tokenizer_class(small_vocabulary, never_split=["don't"])
     for copy in (deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):  # noqa: S301
         copy.add_special_tokens({"cls_token": "<start>"})
         assert copy("don't").tokens() == ["<start>", "don't", "[SEP]"]

@@ -1,14 +1,14 @@
-"""[CLS] A [SEP] B [SEP]: by the pipeline, by hand from ids, and after the tokens change."""
+"""[CLS] A [SEP] B [SEP]: by the tokenizer call, by methods on ids, and after tokens change."""
 
 import pytest
 
 
 @pytest.fixture
-def tokenizer(tokenizer_class, small):
-    return tokenizer_class(small)
+def tokenizer(tokenizer_class, small_vocabulary):
+    return tokenizer_class(small_vocabulary)
 
 
-def test_build_types_and_mask_of_one_sequence_and_of_a_pair(tokenizer):
+def test_special_token_methods_frame_one_sequence_and_pair(tokenizer):
     first, second = [10, 11, 12], [13]
     assert tokenizer.build_inputs_with_special_tokens(first) == [2, 10, 11, 12, 3]
     assert tokenizer.build_inputs_with_special_tokens(first, second) == [2, 10, 11, 12, 3, 13, 3]
@@ -20,13 +20,13 @@ def test_build_types_and_mask_of_one_sequence_and_of_a_pair(tokenizer):
     assert first == [10, 11, 12]
 
 
-def test_mask_of_ids_that_hold_special_tokens(tokenizer):
+def test_special_tokens_mask_marks_special_tokens_already_in_ids(tokenizer):
     assert tokenizer.get_special_tokens_mask([2, 10, 3, 0], already_has_special_tokens=True) == [1, 0, 1, 1]
     with pytest.raises(ValueError, match="second sequence"):
         tokenizer.get_special_tokens_mask([2, 3], [4], already_has_special_tokens=True)
 
 
-def test_by_hand_agrees_with_the_pipeline(tokenizer):
+def test_special_token_methods_equal_tokenizer_call(tokenizer):
     first, second = "what is the man", "holding us?"
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (first, second)]
     out = tokenizer(first, second, return_special_tokens_mask=True)
@@ -35,34 +35,34 @@ def test_by_hand_agrees_with_the_pipeline(tokenizer):
     assert tokenizer.get_special_tokens_mask(*ids) == out["special_tokens_mask"]
 
 
-def test_a_token_set_to_a_known_word_takes_effect(tokenizer):
+def test_special_token_set_to_vocabulary_word_takes_effect(tokenizer):
     tokenizer.sep_token = "man"
     assert tokenizer("is")["input_ids"] == [2, 6, 8]
     tokenizer.cls_token_id = 7
     assert tokenizer("is")["input_ids"] == [7, 6, 8]
 
 
-def test_a_token_set_to_none_is_left_out(tokenizer):
+def test_special_token_set_to_none_is_omitted(tokenizer):
     tokenizer.cls_token = None
     assert tokenizer("is", "is")["input_ids"] == [6, 3, 6, 3]
     assert tokenizer.build_inputs_with_special_tokens([6], [6]) == [6, 3, 6, 3]
     assert tokenizer.num_special_tokens_to_add(pair=True) == 2
 
 
-def test_tokens_with_a_blank_or_a_colon(tokenizer):
+def test_special_tokens_may_contain_space_or_colon(tokenizer):
     tokenizer.add_special_tokens({"cls_token": "<a b>", "sep_token": "x:0"})
     assert tokenizer("is").tokens() == ["<a b>", "is", "x:0"]
 
 
-def test_unknown_token_takes_effect(tokenizer, small):
+def test_unknown_token_takes_effect(tokenizer, small_vocabulary):
     assert tokenizer.add_special_tokens({"unk_token": "<what>"}) == 1
-    assert tokenizer("ж")["input_ids"] == [2, len(small), 3]
-    assert len(tokenizer) == len(small) + 1
+    assert tokenizer("ж")["input_ids"] == [2, len(small_vocabulary), 3]
+    assert len(tokenizer) == len(small_vocabulary) + 1
     tokenizer.unk_token = "us"
     assert tokenizer.tokenize("ж") == ["us"]
 
 
-def test_bos_and_eos_have_no_place(tokenizer):
+def test_bos_and_eos_tokens_are_never_added(tokenizer):
     tokenizer.add_special_tokens({"bos_token": "<s>"})
     tokenizer.add_bos_token = True
     tokenizer.add_eos_token = True

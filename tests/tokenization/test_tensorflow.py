@@ -1,4 +1,4 @@
-"""Tensors of TensorFlow, which the documentation's examples ask for."""
+"""`return_tensors="tf"`, as in the examples of the documentation."""
 
 import sys
 from typing import Any
@@ -36,8 +36,8 @@ def _as_lists(encoding: Any) -> dict[str, Any]:
     ],
     ids=["one", "batch", "pairs", "tuples", "overflow", "empty"],
 )
-def test_calling_gives_what_numpy_gives(tokenizer_class, small, tf, given, keywords) -> None:
-    tokenizer = tokenizer_class(small)
+def test_tf_tensors_equal_numpy_arrays(tokenizer_class, small_vocabulary, tf, given, keywords) -> None:
+    tokenizer = tokenizer_class(small_vocabulary)
     keywords = KEYWORDS | keywords
     if given == ("hello",):
         assert tokenizer(*given, return_tensors="tf")["input_ids"].shape == (1, 3)
@@ -47,8 +47,8 @@ def test_calling_gives_what_numpy_gives(tokenizer_class, small, tf, given, keywo
     assert len(got.encodings) == len(expected.encodings)
 
 
-def test_padding_and_ids_alone_give_tensors_too(tokenizer_class, small, tf) -> None:
-    tokenizer = tokenizer_class(small)
+def test_pad_prepare_for_model_and_encode_return_tf_tensors(tokenizer_class, small_vocabulary, tf) -> None:
+    tokenizer = tokenizer_class(small_vocabulary)
     padded = tokenizer.pad([tokenizer("hello"), tokenizer("we want us")], return_tensors="tf")
     assert _as_lists(padded)["attention_mask"] == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     prepared = tokenizer.prepare_for_model(
@@ -71,8 +71,8 @@ def test_padding_and_ids_alone_give_tensors_too(tokenizer_class, small, tf) -> N
     assert _as_lists(pair)["input_ids"] == [[2, 10, 3, 14, 3]]
 
 
-def test_fractions_stay_fractions(tokenizer_class, small, tf) -> None:
-    tokenizer = tokenizer_class(small)
+def test_float_labels_become_float32_tf_tensors(tokenizer_class, small_vocabulary, tf) -> None:
+    tokenizer = tokenizer_class(small_vocabulary)
     rows = [{"input_ids": [2, 10, 3], "labels": 0.5}, {"input_ids": [2, 3], "labels": 1.0}]
     padded = tokenizer.pad(rows, return_tensors="tf")
     assert padded["labels"].dtype == tf.float32
@@ -80,8 +80,8 @@ def test_fractions_stay_fractions(tokenizer_class, small, tf) -> None:
     assert padded["input_ids"].dtype == tf.int32
 
 
-def test_tensors_are_padded_and_read_back(tokenizer_class, small, tf) -> None:
-    tokenizer = tokenizer_class(small)
+def test_tf_tensors_are_decoded_and_padded(tokenizer_class, small_vocabulary, tf) -> None:
+    tokenizer = tokenizer_class(small_vocabulary)
     ids = tf.constant([[2, 10, 3]])
     assert tokenizer.batch_decode(ids) == ["[CLS] hello [SEP]"]
     assert tokenizer.decode(ids[0], skip_special_tokens=True) == "hello"
@@ -91,14 +91,16 @@ def test_tensors_are_padded_and_read_back(tokenizer_class, small, tf) -> None:
     assert _as_lists(single)["input_ids"] == [[2, 10, 3], [2, 10, 0]]
 
 
-def test_texts_of_different_lengths_ask_for_padding(tokenizer_class, small, tf) -> None:
+def test_unpadded_texts_of_different_length_raise_input_error(tokenizer_class, small_vocabulary, tf) -> None:
     with pytest.raises(InputError, match="of different lengths cannot form a tensor: pass padding=True"):
-        tokenizer_class(small)(["hello", "we want"], return_tensors="tf")
+        tokenizer_class(small_vocabulary)(["hello", "we want"], return_tensors="tf")
 
 
 @pytest.mark.parametrize("method", ["__call__", "pad", "prepare_for_model"])
-def test_without_tensorflow_the_installation_is_named(tokenizer_class, small, monkeypatch, method) -> None:
-    tokenizer = tokenizer_class(small)
+def test_missing_tensorflow_raises_missing_extra_error(
+    tokenizer_class, small_vocabulary, monkeypatch, method
+) -> None:
+    tokenizer = tokenizer_class(small_vocabulary)
     given = {"__call__": "hello", "pad": [tokenizer("hello")], "prepare_for_model": [5]}[method]
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[tf-cpu\]"'):

@@ -1,4 +1,4 @@
-"""Every way to hand over a vocabulary, and the error of each that cannot be used."""
+"""Every form in which a vocabulary may be passed, and the errors of invalid ones."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from lxmert.errors import ConfigurationError, VocabularyError
 TEXT = "What is the man holding?"
 
 
-def test_path_dict_and_list_give_the_same_ids(tokenizer_class, vocab_file, small):
-    expected = tokenizer_class(small)(TEXT)["input_ids"]
+def test_path_dict_and_list_give_the_same_ids(tokenizer_class, vocab_file, small_vocabulary):
+    expected = tokenizer_class(small_vocabulary)(TEXT)["input_ids"]
     assert expected[:3] == [2, 5, 6]
-    numbered = {word: index for index, word in enumerate(small)}
-    for source in (vocab_file, str(vocab_file), numbered, tuple(small)):
+    numbered = {word: index for index, word in enumerate(small_vocabulary)}
+    for source in (vocab_file, str(vocab_file), numbered, tuple(small_vocabulary)):
         assert tokenizer_class(source)(TEXT)["input_ids"] == expected
         assert tokenizer_class(vocab=source)(TEXT)["input_ids"] == expected
         assert tokenizer_class(vocab_file=source)(TEXT)["input_ids"] == expected
 
 
-def test_tokenizer_json_as_file_and_as_first_argument(tokenizer_class, small, tmp_path):
-    saved = tokenizer_class(small, do_lower_case=False, strip_accents=True)
+def test_tokenizer_json_loads_as_file_and_as_first_argument(tokenizer_class, small_vocabulary, tmp_path):
+    saved = tokenizer_class(small_vocabulary, do_lower_case=False, strip_accents=True)
     saved.add_tokens(["quokka"])
     saved.save_pretrained(tmp_path)
     file = tmp_path / "tokenizer.json"
@@ -31,8 +31,8 @@ def test_tokenizer_json_as_file_and_as_first_argument(tokenizer_class, small, tm
     assert tokenizer_class(tokenizer_file=str(file), strip_accents=False).tokenize("café") == ["café"]
 
 
-def test_tokenizer_object_is_used_and_left_alone(tokenizer_class, small):
-    words = {word: index for index, word in enumerate(small)}
+def test_tokenizer_object_is_used_without_being_changed(tokenizer_class, small_vocabulary):
+    words = {word: index for index, word in enumerate(small_vocabulary)}
     backend = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
     before = backend.to_str()
     tokenizer = tokenizer_class(tokenizer_object=backend)
@@ -40,24 +40,26 @@ def test_tokenizer_object_is_used_and_left_alone(tokenizer_class, small):
     assert backend.to_str() == before
 
 
-def test_windows_line_ends_byte_order_mark_and_blank_end(tokenizer_class, small, tmp_path):
+def test_vocabulary_file_with_crlf_bom_and_trailing_blank_lines_loads(
+    tokenizer_class, small_vocabulary, tmp_path
+):
     path = tmp_path / "vocab.txt"
-    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*small, "", ""]).encode())
-    assert tokenizer_class(path).get_vocab() == tokenizer_class(small).get_vocab()
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*small_vocabulary, "", ""]).encode())
+    assert tokenizer_class(path).get_vocab() == tokenizer_class(small_vocabulary).get_vocab()
 
 
-def test_a_line_separator_can_be_a_word_piece(tokenizer_class, small, tmp_path):
+def test_a_line_separator_can_be_a_word_piece(tokenizer_class, small_vocabulary, tmp_path):
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join([*small, "\u2028", "last"]) + "\n", encoding="utf-8")
-    assert tokenizer_class(path).convert_tokens_to_ids("last") == len(small) + 1
+    path.write_text("\n".join([*small_vocabulary, "\u2028", "last"]) + "\n", encoding="utf-8")
+    assert tokenizer_class(path).convert_tokens_to_ids("last") == len(small_vocabulary) + 1
 
 
-def test_blanks_at_the_end_of_a_line_are_dropped_but_can_be_a_word_piece(tokenizer_class, small, tmp_path):
+def test_trailing_blanks_are_dropped_but_blank_may_be_word_piece(tokenizer_class, small_vocabulary, tmp_path):
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join([*small, "quokka \t", "\u3000", "\u2003"]) + "\n", encoding="utf-8")
+    path.write_text("\n".join([*small_vocabulary, "quokka \t", "\u3000", "\u2003"]) + "\n", encoding="utf-8")
     tokenizer = tokenizer_class(path)
-    assert tokenizer("quokka")["input_ids"] == [2, len(small), 3]
-    assert len(tokenizer) == len(small) + 3
+    assert tokenizer("quokka")["input_ids"] == [2, len(small_vocabulary), 3]
+    assert len(tokenizer) == len(small_vocabulary) + 3
 
 
 def test_missing_special_tokens_are_added_at_the_end(tokenizer_class):
@@ -83,7 +85,7 @@ def test_missing_special_tokens_are_added_at_the_end(tokenizer_class):
         (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "no word besides"),
     ],
 )
-def test_a_vocabulary_that_cannot_be_used_is_an_error(tokenizer_class, source, message):
+def test_invalid_vocabulary_raises_vocabulary_error(tokenizer_class, source, message):
     with pytest.raises(VocabularyError, match=message):
         tokenizer_class(source)
     with pytest.raises(VocabularyError, match=message):
@@ -94,7 +96,7 @@ def _is_one_line(error: pytest.ExceptionInfo[VocabularyError]) -> bool:
     return "\n" not in str(error.value)
 
 
-def test_files_that_are_no_vocabulary(tokenizer_class, tmp_path: Path):
+def test_invalid_vocabulary_file_raises_one_line_vocabulary_error(tokenizer_class, tmp_path: Path):
     empty, binary, folder = tmp_path / "empty.txt", tmp_path / "binary.txt", tmp_path / "folder"
     empty.write_text("\n\n")
     binary.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
@@ -105,7 +107,7 @@ def test_files_that_are_no_vocabulary(tokenizer_class, tmp_path: Path):
         assert _is_one_line(error)
 
 
-def test_tokenizer_files_that_cannot_be_used(tokenizer_class, tmp_path: Path):
+def test_invalid_tokenizer_json_raises_vocabulary_error(tokenizer_class, tmp_path: Path):
     broken, other, empty = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "c.json"
     broken.write_text("{")
     Tokenizer(models.BPE({"a": 0}, [])).save(str(other))
@@ -126,6 +128,6 @@ def test_tokenizer_files_that_cannot_be_used(tokenizer_class, tmp_path: Path):
             tokenizer_class.from_pretrained(tmp_path)
 
 
-def test_wordpiece_needs_an_unknown_token(tokenizer_class, small):
+def test_wordpiece_needs_an_unknown_token(tokenizer_class, small_vocabulary):
     with pytest.raises(ConfigurationError, match="unk_token"):
-        tokenizer_class(small, unk_token=None)
+        tokenizer_class(small_vocabulary, unk_token=None)

@@ -1,4 +1,4 @@
-"""Reproducible texts that try a tokenizer hard: scripts, accents, controls, emoji, special tokens."""
+"""Reproducible fuzz texts for tokenizers: scripts, accents, controls, emoji, special tokens."""
 
 import random
 import unicodedata

@@ -31,18 +31,22 @@ class Original:
 
 
 def pretraining(**changes: Any) -> Original:
-    peer = _shaken(transformers.LxmertForPreTraining(transformers.LxmertConfig(**{**TINY, **changes})))
+    peer = _with_random_parameters(
+        transformers.LxmertForPreTraining(transformers.LxmertConfig(**{**TINY, **changes}))
+    )
     return Original({_swap(name, "lxmert.", "bert."): t for name, t in peer.state_dict().items()}, peer)
 
 
 def finetuned(**changes: Any) -> Original:
-    peer = _shaken(transformers.LxmertForQuestionAnswering(transformers.LxmertConfig(**{**TINY, **changes})))
+    peer = _with_random_parameters(
+        transformers.LxmertForQuestionAnswering(transformers.LxmertConfig(**{**TINY, **changes}))
+    )
     named = {_swap(name, "lxmert.", "lxrt_encoder.model.bert."): t for name, t in peer.state_dict().items()}
     return Original({_swap(name, "answer_head.", ""): t for name, t in named.items()}, peer)
 
 
 def encoder(**changes: Any) -> Original:
-    peer = _shaken(transformers.LxmertModel(transformers.LxmertConfig(**{**TINY, **changes})))
+    peer = _with_random_parameters(transformers.LxmertModel(transformers.LxmertConfig(**{**TINY, **changes})))
     return Original({f"bert.{name}": t for name, t in peer.state_dict().items()}, peer)
 
 
@@ -63,7 +67,7 @@ def _swap(name: str, old: str, new: str) -> str:
     return new + name[len(old) :] if name.startswith(old) else name
 
 
-def _shaken(model: Any) -> Any:
+def _with_random_parameters(model: Any) -> Any:
     """No parameter at its initial constant, so that a swapped or forgotten tensor changes the outputs."""
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)

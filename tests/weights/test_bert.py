@@ -1,4 +1,4 @@
-"""Starting from BERT, against a BERT of `transformers`."""
+"""`load_bert`: starting from BERT, compared with the BERT of `transformers`."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def text() -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def test_language_layers_give_what_bert_gives(bert: Path) -> None:
+def test_language_layers_equal_bert_hidden_states(bert: Path) -> None:
     ours = model()
     load_bert(ours, str(bert))
     output = ours.lxmert(
@@ -58,7 +58,7 @@ def test_language_layers_give_what_bert_gives(bert: Path) -> None:
         )
 
 
-def test_heads_are_berts_with_the_matching_rows_exchanged(bert: Path) -> None:
+def test_heads_equal_bert_heads_with_match_rows_swapped(bert: Path) -> None:
     ours = model()
     load_bert(ours, str(bert))
     theirs = BertForPreTraining.from_pretrained(bert).eval()
@@ -71,7 +71,7 @@ def test_heads_are_berts_with_the_matching_rows_exchanged(bert: Path) -> None:
     assert ours.cls.predictions.decoder.weight is ours.lxmert.embeddings.word_embeddings.weight
 
 
-def test_what_bert_does_not_have_keeps_its_weights(bert: Path) -> None:
+def test_parameters_absent_in_bert_keep_their_weights(bert: Path) -> None:
     before, ours = model().state_dict(), model()
     report = load_bert(ours, str(bert))
     after = ours.state_dict()
@@ -85,7 +85,7 @@ def test_what_bert_does_not_have_keeps_its_weights(bert: Path) -> None:
     assert not report.unexpected
 
 
-def test_names_of_the_oldest_checkpoints_are_understood(bert: Path, tmp_path: Path) -> None:
+def test_gamma_beta_names_and_position_ids_of_old_bert_are_accepted(bert: Path, tmp_path: Path) -> None:
     tensors = load_file(bert / "model.safetensors")
     old = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
@@ -100,7 +100,7 @@ def test_names_of_the_oldest_checkpoints_are_understood(bert: Path, tmp_path: Pa
         assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_a_bert_without_heads_fills_the_rest(bert: Path, tmp_path: Path) -> None:
+def test_bert_without_heads_loads_encoder_and_reports_heads_missing(bert: Path, tmp_path: Path) -> None:
     BertModel.from_pretrained(bert).save_pretrained(tmp_path)
     ours = model()
     report = load_bert(ours, str(tmp_path))
@@ -108,7 +108,7 @@ def test_a_bert_without_heads_fills_the_rest(bert: Path, tmp_path: Path) -> None
     assert "lxmert.encoder.layer.2.output.dense.weight" in report.matched
 
 
-def test_a_bert_of_another_width_is_refused_and_changes_nothing(bert: Path) -> None:
+def test_bert_of_other_width_raises_weights_error_and_changes_nothing(bert: Path) -> None:
     config = LxmertConfig(**SIZES | {"intermediate_size": 48}, l_layers=2, x_layers=1, r_layers=1)
     ours = LxmertForPreTraining(config)
     before = {name: value.clone() for name, value in ours.state_dict().items()}
@@ -117,7 +117,7 @@ def test_a_bert_of_another_width_is_refused_and_changes_nothing(bert: Path) -> N
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
-def test_something_else_than_bert_is_refused(tmp_path: Path) -> None:
+def test_non_bert_checkpoint_raises_weights_error(tmp_path: Path) -> None:
     save_file({"model.layer.weight": torch.ones(2)}, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match="Expected a BERT"):
         load_bert(model(), str(tmp_path))

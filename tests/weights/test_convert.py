@@ -20,7 +20,7 @@ KINDS: dict[str, Callable[..., Original]] = {
 }
 
 
-def saved(original: Original, folder: Path, rename: Callable[[str], str] = str) -> Path:
+def save_original(original: Original, folder: Path, rename: Callable[[str], str] = str) -> Path:
     path = folder / "original.pth"
     torch.save({rename(name): tensor for name, tensor in original.tensors.items()}, path)
     return path
@@ -36,7 +36,7 @@ def inputs(seed: int = 3) -> dict[str, Tensor]:
     }
 
 
-def same_outputs(ours: Any, theirs: Any) -> None:
+def assert_same_outputs(ours: Any, theirs: Any) -> None:
     with torch.no_grad():
         mine, peer = ours(**inputs()), theirs(**inputs())
     assert len(peer) > 0
@@ -52,31 +52,31 @@ def data_parallel(name: str) -> str:
     return name if name.startswith("logit_fc") else f"module.{name}"
 
 
-def of_tensorflow(name: str) -> str:
+def tensorflow_bert_name(name: str) -> str:
     """LayerNorm names of checkpoints that began as TensorFlow BERT."""
     if "LayerNorm" in name or "layer_norm" in name:
         return name.replace(".weight", ".gamma").replace(".bias", ".beta")
     return name
 
 
-@pytest.mark.parametrize("rename", [str, data_parallel, of_tensorflow])
+@pytest.mark.parametrize("rename", [str, data_parallel, tensorflow_bert_name])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_converted_checkpoint_computes_what_the_original_did(
+def test_converted_checkpoint_gives_same_outputs_as_original(
     tmp_path: Path, kind: str, rename: Callable[[str], str]
 ) -> None:
     original = KINDS[kind]()
-    report = convert_original(saved(original, tmp_path, rename), tmp_path / "ours", heads=3)
+    report = convert_original(save_original(original, tmp_path, rename), tmp_path / "ours", heads=3)
     assert report.is_complete
     assert not report.unexpected
     assert report.model == kind
     model, loaded = load_complete(getattr(lxmert, kind), tmp_path / "ours")
     assert not loaded.unexpected
-    same_outputs(model, original.peer)
+    assert_same_outputs(model, original.peer)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_configuration_is_read_from_the_shapes(tmp_path: Path, kind: str) -> None:
-    convert_original(saved(KINDS[kind](), tmp_path), tmp_path / "ours", heads=3)
+    convert_original(save_original(KINDS[kind](), tmp_path), tmp_path / "ours", heads=3)
     config = lxmert.LxmertConfig.from_pretrained(tmp_path / "ours")
     inferred = {name: getattr(config, name) for name in TINY}
     absent = {
@@ -94,7 +94,7 @@ def test_the_configuration_is_read_from_the_shapes(tmp_path: Path, kind: str) ->
     "settings", [{"task_qa": False}, {"task_obj_predict": False}, {"visual_attr_loss": False}]
 )
 def test_absent_heads_switch_their_tasks_off(tmp_path: Path, settings: dict[str, Any]) -> None:
-    convert_original(saved(pretraining(**settings), tmp_path), tmp_path / "ours", heads=3)
+    convert_original(save_original(pretraining(**settings), tmp_path), tmp_path / "ours", heads=3)
     config = lxmert.LxmertConfig.from_pretrained(tmp_path / "ours")
     assert {name: getattr(config, name) for name in settings} == settings
     load_complete(lxmert.LxmertForPreTraining, tmp_path / "ours")
@@ -103,17 +103,17 @@ def test_absent_heads_switch_their_tasks_off(tmp_path: Path, settings: dict[str,
 def test_half_precision_stays_half_precision(tmp_path: Path) -> None:
     original = finetuned()
     halved = Original({name: t.half() for name, t in original.tensors.items()}, original.peer)
-    convert_original(saved(halved, tmp_path), tmp_path / "ours", heads=3)
+    convert_original(save_original(halved, tmp_path), tmp_path / "ours", heads=3)
     assert {t.dtype for t in load_file(tmp_path / "ours" / "model.safetensors").values()} == {torch.float16}
     assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").dtype == torch.float16
 
 
 def test_the_tied_decoder_is_written_once_and_an_untied_one_kept(tmp_path: Path) -> None:
     original = pretraining()
-    convert_original(saved(original, tmp_path), tmp_path / "tied", heads=3)
+    convert_original(save_original(original, tmp_path), tmp_path / "tied", heads=3)
     assert "cls.predictions.decoder.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
     original.tensors["cls.predictions.decoder.weight"] = torch.randn(31, 24)
-    convert_original(saved(original, tmp_path), tmp_path / "untied", heads=3)
+    convert_original(save_original(original, tmp_path), tmp_path / "untied", heads=3)
     assert lxmert.LxmertConfig.from_pretrained(tmp_path / "tied").tie_word_embeddings is True
     assert lxmert.LxmertConfig.from_pretrained(tmp_path / "untied").tie_word_embeddings is False
     model, _ = load_complete(lxmert.LxmertForPreTraining, tmp_path / "untied")
@@ -123,8 +123,8 @@ def test_the_tied_decoder_is_written_once_and_an_untied_one_kept(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("hidden", "heads"), [(24, 3), (128, 4)])
-def test_the_number_of_heads_is_never_guessed(tmp_path: Path, hidden: int, heads: int) -> None:
-    path = saved(encoder(hidden_size=hidden, num_attention_heads=heads), tmp_path)
+def test_unknown_width_without_heads_raises_weights_error(tmp_path: Path, hidden: int, heads: int) -> None:
+    path = save_original(encoder(hidden_size=hidden, num_attention_heads=heads), tmp_path)
     with pytest.raises(WeightsError, match="pass --heads N"):
         convert_original(path, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
@@ -132,22 +132,22 @@ def test_the_number_of_heads_is_never_guessed(tmp_path: Path, hidden: int, heads
     assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").num_attention_heads == heads
 
 
-def test_models_of_the_papers_width_have_its_number_of_heads(tmp_path: Path) -> None:
+def test_width_768_defaults_to_12_heads(tmp_path: Path) -> None:
     small = {"l_layers": 1, "r_layers": 1, "x_layers": 1}
-    path = saved(encoder(hidden_size=768, num_attention_heads=12, **small), tmp_path)
+    path = save_original(encoder(hidden_size=768, num_attention_heads=12, **small), tmp_path)
     convert_original(path, tmp_path / "ours")
     assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").num_attention_heads == 12
 
 
-def test_nlvr2_becomes_a_model_of_pairs_and_goes_back(tmp_path: Path) -> None:
+def test_nlvr2_checkpoint_round_trips_through_visual_reasoning_model(tmp_path: Path) -> None:
     original = nlvr2()
-    path = saved(original, tmp_path)
+    path = save_original(original, tmp_path)
     report = convert_original(path, tmp_path / "ours", heads=3)
     assert report.is_complete
     assert not report.unexpected
     model, _ = load_complete(lxmert.LxmertForVisualReasoning, tmp_path / "ours")
     assert model.config.architectures == ["LxmertForVisualReasoning"]
-    same_outputs(model.lxmert, original.peer.lxmert)
+    assert_same_outputs(model.lxmert, original.peer.lxmert)
     for place, part in ((0, "weight"), (0, "bias"), (2, "weight"), (2, "bias"), (3, "weight"), (3, "bias")):
         expected = original.tensors[f"logit_fc.{place}.{part}"]
         assert torch.equal(getattr(model.pair_head.logit_fc[place], part), expected)
@@ -158,9 +158,9 @@ def test_nlvr2_becomes_a_model_of_pairs_and_goes_back(tmp_path: Path) -> None:
         assert torch.equal(back[name], tensor), name
 
 
-def test_the_encoder_of_nlvr2_can_be_kept_alone(tmp_path: Path) -> None:
+def test_encoder_only_converts_nlvr2_without_head(tmp_path: Path) -> None:
     original = nlvr2()
-    path = saved(original, tmp_path)
+    path = save_original(original, tmp_path)
     report = convert_original(path, tmp_path / "ours", heads=3, encoder_only=True)
     assert {name: shape for name, shape in report.unexpected.items() if name.endswith("weight")} == {
         "logit_fc.0.weight": (48, 48),
@@ -168,16 +168,16 @@ def test_the_encoder_of_nlvr2_can_be_kept_alone(tmp_path: Path) -> None:
         "logit_fc.3.weight": (2, 48),
     }
     model, _ = load_complete(lxmert.LxmertModel, tmp_path / "ours")
-    same_outputs(model, original.peer.lxmert)
+    assert_same_outputs(model, original.peer.lxmert)
 
 
-def test_a_finetuned_encoder_without_its_head_is_an_encoder(tmp_path: Path) -> None:
+def test_finetuned_checkpoint_without_head_converts_to_lxmert_model(tmp_path: Path) -> None:
     original = finetuned()
     tensors = {name: tensor for name, tensor in original.tensors.items() if "logit_fc" not in name}
-    path = saved(Original(tensors, original.peer), tmp_path)
+    path = save_original(Original(tensors, original.peer), tmp_path)
     assert not convert_original(path, tmp_path / "ours", heads=3).unexpected
     model, _ = load_complete(lxmert.LxmertModel, tmp_path / "ours")
-    same_outputs(model, original.peer.lxmert)
+    assert_same_outputs(model, original.peer.lxmert)
 
 
 def test_missing_and_misshapen_tensors_are_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -186,37 +186,37 @@ def test_missing_and_misshapen_tensors_are_refused_before_anything_is_written(tm
     with pytest.raises(
         IncompleteWeightsError, match=r"1 missing \(lxmert\.encoder\.layer\.0\.output\.dense\.bias\)"
     ):
-        convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+        convert_original(save_original(original, tmp_path), tmp_path / "ours", heads=3)
     original = finetuned()
     original.tensors["logit_fc.2.bias"] = torch.zeros(9)
     with pytest.raises(IncompleteWeightsError, match="checkpoint 9, model 48"):
-        convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+        convert_original(save_original(original, tmp_path), tmp_path / "ours", heads=3)
     original = encoder()
     del original.tensors["bert.embeddings.word_embeddings.weight"]
     with pytest.raises(IncompleteWeightsError, match=r"bert\.embeddings\.word_embeddings\.weight"):
-        convert_original(saved(original, tmp_path), tmp_path / "ours")
+        convert_original(save_original(original, tmp_path), tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
 
-def test_foreign_and_double_names_are_refused(tmp_path: Path) -> None:
+def test_foreign_and_duplicate_names_raise_weights_error(tmp_path: Path) -> None:
     foreign = Original({"resnet.conv1.weight": torch.ones(3)}, None)
     with pytest.raises(WeightsError, match=r"not an original LXMERT checkpoint.*resnet\.conv1\.weight"):
-        convert_original(saved(foreign, tmp_path), tmp_path / "ours")
+        convert_original(save_original(foreign, tmp_path), tmp_path / "ours")
     double = finetuned()
     double.tensors["module.logit_fc.3.bias"] = double.tensors["logit_fc.3.bias"]
     with pytest.raises(WeightsError, match="two names"):
-        convert_original(saved(double, tmp_path), tmp_path / "ours", heads=3)
+        convert_original(save_original(double, tmp_path), tmp_path / "ours", heads=3)
 
 
-def test_left_over_tensors_are_reported(tmp_path: Path) -> None:
+def test_unused_tensors_are_reported(tmp_path: Path) -> None:
     original = finetuned()
     original.tensors["ema.step"] = torch.zeros(2)
-    report = convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+    report = convert_original(save_original(original, tmp_path), tmp_path / "ours", heads=3)
     assert dict(report.unexpected) == {"ema.step": (2,)}
 
 
 def test_answers_are_written_in_class_order_and_counted(tmp_path: Path) -> None:
-    path = saved(finetuned(), tmp_path)
+    path = save_original(finetuned(), tmp_path)
     answers = ["", "yes", "no", "2", "grün", "left", "right"]
     with pytest.raises(WeightsError, match=r"6 answers, but .* scores 7"):
         convert_original(path, tmp_path / "ours", heads=3, answers=answers[1:])
@@ -225,13 +225,17 @@ def test_answers_are_written_in_class_order_and_counted(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "ours" / "answers.json").read_text("utf-8")) == answers
 
 
-def test_company_of_another_model_is_refused(tmp_path: Path) -> None:
-    path = saved(pretraining(task_qa=False), tmp_path)
+def test_answers_or_vocab_size_of_other_model_raise_weights_error(tmp_path: Path) -> None:
+    path = save_original(pretraining(task_qa=False), tmp_path)
     with pytest.raises(WeightsError, match="no answer head"):
         convert_original(path, tmp_path / "ours", heads=3, answers=["yes"])
     with pytest.raises(WeightsError, match="no answer head"):
         convert_original(
-            saved(finetuned(), tmp_path), tmp_path / "ours", heads=3, encoder_only=True, answers=["a"] * 7
+            save_original(finetuned(), tmp_path),
+            tmp_path / "ours",
+            heads=3,
+            encoder_only=True,
+            answers=["a"] * 7,
         )
     with pytest.raises(WeightsError, match="30 word pieces, but the checkpoint embeds 31"):
         convert_original(path, tmp_path / "ours", heads=3, vocab_size=30)
@@ -239,8 +243,8 @@ def test_company_of_another_model_is_refused(tmp_path: Path) -> None:
     convert_original(path, tmp_path / "ours", heads=3, vocab_size=31)
 
 
-def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
-    path = saved(finetuned(), tmp_path)
+def test_existing_files_are_overwritten_only_on_request(tmp_path: Path) -> None:
+    path = save_original(finetuned(), tmp_path)
     convert_original(path, tmp_path / "ours", heads=3)
     with pytest.raises(WeightsError, match="already exists"):
         convert_original(path, tmp_path / "ours", heads=3)
@@ -250,8 +254,8 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     export_original(tmp_path / "ours", path, overwrite=True)
 
 
-def test_a_model_in_shards_is_not_overwritten_unasked(tmp_path: Path) -> None:
-    path, folder = saved(finetuned(), tmp_path), tmp_path / "sharded"
+def test_sharded_model_is_not_overwritten_by_default(tmp_path: Path) -> None:
+    path, folder = save_original(finetuned(), tmp_path), tmp_path / "sharded"
     convert_original(path, folder, heads=3)
     model, _ = load_complete(lxmert.LxmertForQuestionAnswering, folder)
     (folder / "model.safetensors").unlink()
@@ -265,9 +269,11 @@ def test_a_model_in_shards_is_not_overwritten_unasked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("binary", [False, True], ids=["safetensors", "bin"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_exporting_undoes_converting(tmp_path: Path, kind: str, binary: bool) -> None:
+def test_export_of_converted_folder_restores_original_tensors(
+    tmp_path: Path, kind: str, binary: bool
+) -> None:
     original = KINDS[kind]()
-    convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+    convert_original(save_original(original, tmp_path), tmp_path / "ours", heads=3)
     if binary:
         file = tmp_path / "ours" / "model.safetensors"
         torch.save(load_file(file), tmp_path / "ours" / "pytorch_model.bin")
@@ -280,7 +286,7 @@ def test_exporting_undoes_converting(tmp_path: Path, kind: str, binary: bool) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_names_are_exported_as_the_original_loaders_need_them(tmp_path: Path, kind: str) -> None:
+def test_default_export_uses_names_expected_by_original_loaders(tmp_path: Path, kind: str) -> None:
     getattr(lxmert, kind)(lxmert.LxmertConfig(**TINY)).save_pretrained(tmp_path / "ours")
     export_original(tmp_path / "ours", tmp_path / "back.pth")
     names = list(torch.load(tmp_path / "back.pth", weights_only=True))

@@ -1,4 +1,4 @@
-"""`lxmert convert` as a person runs it."""
+"""`lxmert convert` on the command line."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "BEST.pth"
 
 
-def test_a_checkpoint_with_words_and_answers_becomes_a_folder_that_is_ready_to_ask(
+def test_convert_with_vocab_and_answers_writes_loadable_model_and_processor(
     tmp_path: Path, checkpoint: Path
 ) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
@@ -57,7 +57,7 @@ def test_a_checkpoint_with_words_and_answers_becomes_a_folder_that_is_ready_to_a
     assert scores.question_answering_score.shape == (1, 7)
 
 
-def test_left_over_tensors_are_printed(tmp_path: Path) -> None:
+def test_encoder_only_prints_unused_tensors(tmp_path: Path) -> None:
     torch.save(nlvr2().tensors, tmp_path / "BEST.pth")
     result = run(tmp_path / "BEST.pth", tmp_path / "ours", "--heads", 3, "--encoder-only")
     assert result.exit_code == 0, result.output
@@ -66,7 +66,7 @@ def test_left_over_tensors_are_printed(tmp_path: Path) -> None:
     assert "6 unused" in result.output
 
 
-def test_there_and_back(tmp_path: Path, checkpoint: Path) -> None:
+def test_converting_back_to_original_restores_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
     assert run(checkpoint, tmp_path / "ours", "--heads", 3).exit_code == 0
     result = run(tmp_path / "ours", tmp_path / "BACK.pth", "--to", "original")
     assert result.exit_code == 0, result.output
@@ -76,7 +76,7 @@ def test_there_and_back(tmp_path: Path, checkpoint: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_faults_are_errors_of_the_package(tmp_path: Path, checkpoint: Path) -> None:
+def test_invalid_inputs_raise_lxmert_errors(tmp_path: Path, checkpoint: Path) -> None:
     for words in ([tmp_path / "none.pth", tmp_path / "x"], [checkpoint, tmp_path / "x"]):
         error = run(*words).exception
         assert isinstance(error, WeightsError)
@@ -92,7 +92,7 @@ def test_faults_are_errors_of_the_package(tmp_path: Path, checkpoint: Path) -> N
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
-def test_a_file_is_no_folder_to_write_and_a_folder_no_file(
+def test_output_path_of_wrong_kind_raises_weights_error(
     tmp_path: Path, checkpoint: Path, overwrite: list[str]
 ) -> None:
     file = tmp_path / "file"
@@ -111,7 +111,7 @@ def test_a_file_is_no_folder_to_write_and_a_folder_no_file(
     assert file.read_text() == "mine"
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+def test_failed_export_keeps_existing_checkpoint(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(checkpoint, tmp_path / "ours", "--heads", 3).exit_code == 0
@@ -135,7 +135,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         (lambda tensor: tensor.to_sparse(), "is a sparse_coo tensor"),
     ],
 )
-def test_tensors_without_plain_numbers_are_named(
+def test_meta_or_sparse_tensor_raises_weights_error_naming_it(
     tmp_path: Path, checkpoint: Path, change: Callable[[torch.Tensor], torch.Tensor], part: str
 ) -> None:
     tensors = torch.load(checkpoint, weights_only=True)
@@ -150,7 +150,7 @@ def test_tensors_without_plain_numbers_are_named(
 @pytest.mark.parametrize(
     "option", [["--heads", "3"], ["--encoder-only"], ["--vocab", "v.txt"], ["--answers", "a.json"]]
 )
-def test_options_of_the_other_direction_are_wrong_usage(
+def test_options_of_other_direction_exit_with_usage_error(
     tmp_path: Path, checkpoint: Path, option: list[str]
 ) -> None:
     assert run(tmp_path, tmp_path / "x.pth", "--to", "original", *option).exit_code == 2

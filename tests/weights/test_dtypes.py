@@ -1,4 +1,4 @@
-"""Names of the types of numbers."""
+"""`dtype_name`: names of torch dtypes."""
 
 import pytest
 import torch
@@ -7,5 +7,5 @@ from lxmert.weights.dtypes import dtype_name
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16", "int64"])
-def test_a_type_is_named_without_its_library(name: str) -> None:
+def test_dtype_name_omits_torch_prefix(name: str) -> None:
     assert dtype_name(getattr(torch, name)) == name

@@ -22,14 +22,14 @@ class Harmful:
         return (Path.touch, (self.path,))
 
 
-def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+def same_tensors(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip format", "the format of 2019"])
-def test_both_pytorch_formats_are_read(tmp_path: Path, zipped: bool) -> None:
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip format", "legacy format"])
+def test_zip_and_legacy_pytorch_formats_are_read(tmp_path: Path, zipped: bool) -> None:
     torch.save(TENSORS, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
-    assert same(read_pytorch_file(tmp_path / "x.pth"), TENSORS)
+    assert same_tensors(read_pytorch_file(tmp_path / "x.pth"), TENSORS)
 
 
 def test_python_objects_in_a_checkpoint_are_refused_and_not_run(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_truncated_files_are_weights_errors(tmp_path: Path, kept: float, zipped:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"state_dict": TENSORS}, "'state_dict' is a dict"),
         ({**TENSORS, "epoch": 3}, "'epoch' is a int"),
@@ -61,9 +61,9 @@ def test_truncated_files_are_weights_errors(tmp_path: Path, kept: float, zipped:
         ({"a.weight": torch.eye(2).to_sparse()}, "'a.weight' is a sparse_coo tensor"),
     ],
 )
-def test_what_is_no_flat_state_dict_is_named(tmp_path: Path, content: Any, said: str) -> None:
+def test_invalid_state_dict_raises_weights_error(tmp_path: Path, content: Any, message: str) -> None:
     torch.save(content, tmp_path / "x.pth")
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises(WeightsError, match=message):
         read_pytorch_file(tmp_path / "x.pth")
 
 
@@ -77,7 +77,7 @@ def test_absent_file_and_empty_folder_are_weights_errors(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         (None, "no configuration in"),
         ("{", "cannot read .*config.json"),
@@ -86,14 +86,14 @@ def test_absent_file_and_empty_folder_are_weights_errors(tmp_path: Path) -> None
         ("{}", "its model_type is None, expected 'lxmert'"),
     ],
 )
-def test_a_folder_of_another_model_is_named(tmp_path: Path, config: str | None, said: str) -> None:
+def test_invalid_config_raises_weights_error(tmp_path: Path, config: str | None, message: str) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises(WeightsError, match=message):
         check_config(tmp_path)
 
 
-def shards(folder: Path, kind: str) -> None:
+def write_shards(folder: Path, kind: str) -> None:
     names = [f"part-{index}.{kind}" for index in range(2)]
     for name, (key, tensor) in zip(names, TENSORS.items(), strict=True):
         if kind == "safetensors":
@@ -105,7 +105,7 @@ def shards(folder: Path, kind: str) -> None:
     (folder / f"{stem}.index.json").write_text(json.dumps(index))
 
 
-def whole(folder: Path, kind: str) -> None:
+def write_single_file(folder: Path, kind: str) -> None:
     if kind == "safetensors":
         save_file(TENSORS, folder / "model.safetensors")
     else:
@@ -113,22 +113,22 @@ def whole(folder: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
-@pytest.mark.parametrize("write", [whole, shards])
-def test_folders_are_read_whole_and_in_shards(tmp_path: Path, kind: str, write: Any) -> None:
+@pytest.mark.parametrize("write", [write_single_file, write_shards])
+def test_single_file_and_sharded_folders_are_read(tmp_path: Path, kind: str, write: Any) -> None:
     write(tmp_path, kind)
-    assert same(read_folder(tmp_path), TENSORS)
+    assert same_tensors(read_folder(tmp_path), TENSORS)
     assert read_folder_shapes(tmp_path) == {"a.weight": (2, 3), "b": (4,)}
 
 
-def test_safetensors_are_preferred(tmp_path: Path) -> None:
-    whole(tmp_path, "safetensors")
+def test_safetensors_are_preferred_over_pytorch_file(tmp_path: Path) -> None:
+    write_single_file(tmp_path, "safetensors")
     (tmp_path / "pytorch_model.bin").write_bytes(b"rubbish")
-    assert same(read_folder(tmp_path), TENSORS)
+    assert same_tensors(read_folder(tmp_path), TENSORS)
 
 
 @pytest.mark.parametrize("read", [read_folder, read_folder_shapes])
 def test_corrupt_safetensors_are_weights_errors(tmp_path: Path, read: Any) -> None:
-    whole(tmp_path, "safetensors")
+    write_single_file(tmp_path, "safetensors")
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(WeightsError, match=r"model\.safetensors.*truncated or corrupt"):
@@ -136,14 +136,14 @@ def test_corrupt_safetensors_are_weights_errors(tmp_path: Path, read: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("index", "said"),
+    ("index", "message"),
     [
         ("{", "not an index of shards"),
         ("[]", "not an index"),
         ('{"weight_map": {"a": "../x.bin"}}', "points outside its folder"),
     ],
 )
-def test_bad_shard_indices_are_weights_errors(tmp_path: Path, index: str, said: str) -> None:
+def test_bad_shard_indices_are_weights_errors(tmp_path: Path, index: str, message: str) -> None:
     (tmp_path / "pytorch_model.bin.index.json").write_text(index)
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises(WeightsError, match=message):
         read_folder(tmp_path)

@@ -1,4 +1,4 @@
-"""Fingerprints of weights: they are stored with features, so the values of one model stay for ever."""
+"""Hashes of model weights: stored with features, so the hash of a model must never change."""
 
 import hashlib
 import struct
@@ -21,7 +21,7 @@ def model() -> nn.Module:
     return made
 
 
-def test_every_tensor_counts_with_name_shape_type_and_bytes(model: nn.Module) -> None:
+def test_digest_covers_name_shape_dtype_and_bytes_of_every_tensor(model: nn.Module) -> None:
     wanted = hashlib.sha256(
         # The upper halves of the float32 1.0, 0x3f800000, and 0.5, 0x3f000000.
         b"first (2,) torch.bfloat16" + struct.pack("<2H", 0x3F80, 0x3F00)
@@ -33,13 +33,13 @@ def test_every_tensor_counts_with_name_shape_type_and_bytes(model: nn.Module) ->
     assert hash_weights(model) == wanted[:12]
 
 
-def test_one_changed_weight_changes_it(model: nn.Module) -> None:
+def test_one_changed_weight_changes_digest(model: nn.Module) -> None:
     before = digest_weights(model)
     model.get_buffer("first")[1] += 0.01
     assert digest_weights(model) != before
 
 
-def test_other_weights_than_expected_are_refused() -> None:
+def test_mismatched_weights_hash_raises_weights_error() -> None:
     check_weights_hash("detector", "0123456789ab", "0123456789ab")
     check_weights_hash("detector", "0123456789ab", None)
     with pytest.raises(WeightsError, match=r"detector: its weights \(hash 0123456789ab\) are not those"):

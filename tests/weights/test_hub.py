@@ -1,4 +1,4 @@
-"""The hub, here a local server: what is needed is fetched once, and errors come soon."""
+"""Downloads from the hub, here a local server: files fetched, cache, offline use, quick errors."""
 
 import os
 import socket
@@ -41,11 +41,11 @@ def server(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield running
 
 
-def names(folder: Path) -> set[str]:
+def file_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def not_fetched(call: Callable[[], object], *words: str) -> None:
+def assert_download_fails(call: Callable[[], object], *words: str) -> None:
     start = time.perf_counter()
     message = error_message(WeightsError, call)
     assert time.perf_counter() - start < 8
@@ -53,37 +53,37 @@ def not_fetched(call: Callable[[], object], *words: str) -> None:
         assert word in message
 
 
-def test_what_a_model_is_made_of_is_fetched_and_nothing_else(server: LocalServer) -> None:
+def test_hub_folder_fetches_only_model_files(server: LocalServer) -> None:
     folder = hub_folder(NAME)
-    assert names(folder) == {"config.json", "vocab.txt", "pytorch_model.bin"}
+    assert file_names(folder) == {"config.json", "vocab.txt", "pytorch_model.bin"}
     assert (folder / "pytorch_model.bin").read_bytes() == b"weights"
     assert not any("h5" in path or "README" in path for path in server.requests)
 
 
-def test_safetensors_go_before_pytorch_files(server: LocalServer, repository: Path) -> None:
+def test_safetensors_are_preferred_over_pytorch_file(server: LocalServer, repository: Path) -> None:
     (repository / "model.safetensors").write_bytes(b"safe")
-    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "model.safetensors"}
+    assert file_names(hub_folder(NAME)) == {"config.json", "vocab.txt", "model.safetensors"}
 
 
-def test_words_alone_are_fetched_without_weights_which_follow_when_wanted(server: LocalServer) -> None:
-    assert names(hub_folder(NAME, weights=False)) == {"config.json", "vocab.txt"}
-    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
+def test_weights_false_skips_weights_and_later_call_fetches_them(server: LocalServer) -> None:
+    assert file_names(hub_folder(NAME, weights=False)) == {"config.json", "vocab.txt"}
+    assert file_names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
 
 
-def test_once_fetched_one_question_is_enough(server: LocalServer) -> None:
+def test_cached_repository_needs_one_request(server: LocalServer) -> None:
     folder = hub_folder(NAME)
     server.requests.clear()
     assert hub_folder(NAME) == folder
     assert [path for path in server.requests if NAME in path] == [f"GET /api/models/{NAME}"]
 
 
-def test_files_of_a_lower_folder_are_left_where_they_are(server: LocalServer, repository: Path) -> None:
+def test_files_of_subfolders_are_not_fetched(server: LocalServer, repository: Path) -> None:
     (repository / "onnx").mkdir()
     (repository / "onnx" / "config.json").write_bytes(b"{}")
-    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
+    assert file_names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
 
 
-def test_the_folder_of_a_processors_detector_comes_with_it(server: LocalServer, repository: Path) -> None:
+def test_detector_folder_named_by_processor_config_is_fetched(server: LocalServer, repository: Path) -> None:
     for folder in ("onnx", "eyes/left", "eyes/left/old", "inner", "inner/eyes"):
         (repository / folder).mkdir(parents=True)
         for name in FILES:
@@ -92,39 +92,37 @@ def test_the_folder_of_a_processors_detector_comes_with_it(server: LocalServer, 
     (repository / "processor_config.json").write_bytes(named)
     (repository / "inner" / "processor_config.json").write_bytes(b'{"extractor": {"detector": "./eyes/"}}')
     folder = hub_folder(NAME, weights=False)
-    assert names(folder) == {"config.json", "vocab.txt", "processor_config.json", "eyes"}
-    assert names(folder / "eyes" / "left") == {"config.json", "vocab.txt", "pytorch_model.bin"}
+    assert file_names(folder) == {"config.json", "vocab.txt", "processor_config.json", "eyes"}
+    assert file_names(folder / "eyes" / "left") == {"config.json", "vocab.txt", "pytorch_model.bin"}
     server.requests.clear()
     assert hub_folder(NAME, weights=False) == folder
     assert [path for path in server.requests if NAME in path] == [f"GET /api/models/{NAME}"]
     inner = hub_folder(NAME, {"subfolder": "inner/"})
-    assert names(inner / "eyes") == {"config.json", "vocab.txt", "pytorch_model.bin"}
+    assert file_names(inner / "eyes") == {"config.json", "vocab.txt", "pytorch_model.bin"}
     (repository / "processor_config.json").write_bytes(b"no JSON")  # The reader of it says so.
-    assert names(hub_folder(NAME, {"force_download": True})) >= {"processor_config.json"}
+    assert file_names(hub_folder(NAME, {"force_download": True})) >= {"processor_config.json"}
 
 
 @pytest.mark.parametrize("inner", ["", "inner/"])
-def test_a_detector_in_the_processors_own_folder_comes_with_it(
-    server: LocalServer, repository: Path, inner: str
-) -> None:
+def test_detector_in_processor_folder_is_fetched(server: LocalServer, repository: Path, inner: str) -> None:
     (repository / inner).mkdir(exist_ok=True)
     named = b'{"extractor": {"detector": "./."}}'  # As it is written there.
     for name, content in (FILES | {"processor_config.json": named}).items():
         (repository / inner / name).write_bytes(content)
     folder = hub_folder(NAME, {"subfolder": inner}, weights=False)
-    assert names(folder) >= {"config.json", "vocab.txt", "processor_config.json", "pytorch_model.bin"}
+    assert file_names(folder) >= {"config.json", "vocab.txt", "processor_config.json", "pytorch_model.bin"}
 
 
-def test_settings_without_the_weights_are_no_copy_of_a_model(
+def test_offline_cache_without_weights_is_incomplete_model(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = hub_folder(NAME, weights=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME, weights=False) == folder
-    not_fetched(lambda: hub_folder(NAME), NAME, "no complete copy", "HF_HUB_OFFLINE")
+    assert_download_fails(lambda: hub_folder(NAME), NAME, "no complete copy", "HF_HUB_OFFLINE")
 
 
-def test_some_of_the_files_of_weights_are_no_copy_of_a_model(
+def test_offline_cache_with_missing_shard_is_incomplete_model(
     server: LocalServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (1, 2):
@@ -133,33 +131,35 @@ def test_some_of_the_files_of_weights_are_no_copy_of_a_model(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME) == folder
     (folder / "model-00002-of-00002.safetensors").unlink()
-    not_fetched(lambda: hub_folder(NAME), NAME, "no complete copy", "HF_HUB_OFFLINE")
+    assert_download_fails(lambda: hub_folder(NAME), NAME, "no complete copy", "HF_HUB_OFFLINE")
 
 
-def test_a_processor_that_was_published_alone_serves_out_of_reach_too(
+def test_offline_cache_serves_processor_only_repository(
     server: LocalServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repository / "config.json").rename(repository / "processor_config.json")
     folder = hub_folder(NAME, weights=False)
-    assert names(folder) == {"processor_config.json", "vocab.txt"}
+    assert file_names(folder) == {"processor_config.json", "vocab.txt"}
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME, weights=False) == folder
-    not_fetched(lambda: hub_folder(NAME), NAME, "no complete copy")
+    assert_download_fails(lambda: hub_folder(NAME), NAME, "no complete copy")
 
 
-def test_a_repository_whose_model_is_elsewhere_in_it_says_where(
-    server: LocalServer, repository: Path
-) -> None:
+def test_missing_config_error_names_subfolder_containing_it(server: LocalServer, repository: Path) -> None:
     (repository / "inner").mkdir()
     (repository / "config.json").rename(repository / "inner" / "config.json")
-    not_fetched(lambda: hub_folder(NAME), f"{NAME} on the hub has no config.json", "found inner/config.json")
-    not_fetched(lambda: hub_folder(NAME, {"subfolder": "other"}), "has no other/config.json")
-    not_fetched(lambda: hub_folder(NAME, {"subfolder": "other"}, weights=False), "no other/config.json")
-    assert names(hub_folder(NAME, weights=False)) == {"vocab.txt"}
+    assert_download_fails(
+        lambda: hub_folder(NAME), f"{NAME} on the hub has no config.json", "found inner/config.json"
+    )
+    assert_download_fails(lambda: hub_folder(NAME, {"subfolder": "other"}), "has no other/config.json")
+    assert_download_fails(
+        lambda: hub_folder(NAME, {"subfolder": "other"}, weights=False), "no other/config.json"
+    )
+    assert file_names(hub_folder(NAME, weights=False)) == {"vocab.txt"}
 
 
 @pytest.mark.parametrize("options", [{"revision": COMMIT}, {"subfolder": "inner"}])
-def test_out_of_reach_the_cached_copy_serves_under_hub_arguments_too(
+def test_unreachable_hub_serves_cached_copy_with_hub_arguments(
     options: dict[str, str], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repository / "inner").mkdir()
@@ -173,7 +173,7 @@ def test_out_of_reach_the_cached_copy_serves_under_hub_arguments_too(
     assert hub_folder(NAME, options) == folder
 
 
-def test_out_of_reach_the_cached_copy_serves(
+def test_unreachable_hub_serves_cached_copy(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(LocalServer({NAME: repository})) as running:
@@ -181,26 +181,28 @@ def test_out_of_reach_the_cached_copy_serves(
         folder = hub_folder(NAME)
     assert hub_folder(NAME) == hub_folder(NAME, weights=False) == folder
     assert hub_folder(NAME, {"local_files_only": True}) == folder
-    not_fetched(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no complete copy")
-    not_fetched(lambda: hub_folder("someone/other", {"local_files_only": True}), "switched off")
+    assert_download_fails(
+        lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no complete copy"
+    )
+    assert_download_fails(lambda: hub_folder("someone/other", {"local_files_only": True}), "switched off")
 
 
-def test_switched_off_the_hub_is_not_asked(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hf_hub_offline_sends_no_request(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = hub_folder(NAME)
     server.requests.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME) == folder
-    not_fetched(lambda: hub_folder("someone/other"), "someone/other", "HF_HUB_OFFLINE")
+    assert_download_fails(lambda: hub_folder("someone/other"), "someone/other", "HF_HUB_OFFLINE")
     assert server.requests == []
 
 
-def test_an_unknown_repository_is_told(server: LocalServer) -> None:
-    not_fetched(
+def test_unknown_repository_raises_weights_error(server: LocalServer) -> None:
+    assert_download_fails(
         lambda: hub_folder("someone/absent"), "someone/absent", "no such repository", "no such folder"
     )
 
 
-def test_a_hub_that_is_silent_is_given_up_soon(
+def test_unresponsive_hub_times_out_and_serves_cached_copy(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.3)
@@ -213,10 +215,10 @@ def test_a_hub_that_is_silent_is_given_up_soon(
         start = time.perf_counter()
         assert hub_folder(NAME) == folder
         assert time.perf_counter() - start < 4
-        not_fetched(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached")
+        assert_download_fails(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached")
 
 
-def test_a_download_that_breaks_off_is_one_line_and_goes_on_later(
+def test_failed_download_raises_one_line_error_and_succeeds_on_retry(
     server: LocalServer, repository: Path
 ) -> None:
     whole = server.reply
@@ -225,34 +227,34 @@ def test_a_download_that_breaks_off_is_one_line_and_goes_on_later(
         return (500, b"") if path.endswith("pytorch_model.bin") else whole(path)
 
     server.reply = broken  # type: ignore[method-assign]
-    not_fetched(lambda: hub_folder(NAME), NAME, "cannot be downloaded")
+    assert_download_fails(lambda: hub_folder(NAME), NAME, "cannot be downloaded")
     server.reply = whole  # type: ignore[method-assign]
     assert (hub_folder(NAME) / "pytorch_model.bin").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize("name", ["bert-base-uncased", "unc-nlp/lxmert-vqa-uncased", "_a/b.c-1", "a/b"])
-def test_names_of_the_hub(name: str) -> None:
+def test_hub_names_are_recognised(name: str) -> None:
     assert is_hub_name(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "a/b/c", "./a", "../a", "a/..", "/a/b", "a/", "a b", "a/b\n", "C:\\a", "é/b", "-a/b"]
 )
-def test_paths_are_no_names_of_the_hub(name: str) -> None:
+def test_paths_are_not_hub_names(name: str) -> None:
     assert not is_hub_name(name)
 
 
-def test_the_folder_is_that_of_one_commit(server: LocalServer) -> None:
+def test_hub_folder_is_snapshot_of_commit_in_cache(server: LocalServer) -> None:
     assert hub_folder(NAME).name == COMMIT
     assert os.path.realpath(hub_folder(NAME) / "vocab.txt").startswith(huggingface_hub.constants.HF_HUB_CACHE)
 
 
-def test_a_repository_of_tensorflow_alone_gives_its_weights(server: LocalServer, repository: Path) -> None:
+def test_tensorflow_only_repository_fetches_tf_model_h5(server: LocalServer, repository: Path) -> None:
     (repository / "pytorch_model.bin").unlink()
-    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "tf_model.h5"}
+    assert file_names(hub_folder(NAME)) == {"config.json", "vocab.txt", "tf_model.h5"}
 
 
-def test_hub_arguments_of_from_pretrained_are_heeded(
+def test_hub_folder_honours_from_pretrained_hub_arguments(
     server: LocalServer, repository: Path, tmp_path: Path
 ) -> None:
     (repository / "inner").mkdir()
@@ -260,7 +262,7 @@ def test_hub_arguments_of_from_pretrained_are_heeded(
         (repository / "inner" / name).write_bytes(b"{}")
     assert hub_folder(NAME, {"revision": None, "token": None}) == hub_folder(NAME)
     folder = hub_folder(NAME, {"subfolder": "inner", "revision": COMMIT, "cache_dir": str(tmp_path / "c")})
-    assert names(folder) == {"config.json", "model.safetensors"}
+    assert file_names(folder) == {"config.json", "model.safetensors"}
     assert tmp_path / "c" in folder.parents
     assert not any("inner/README" in path for path in server.requests)
     offline = hub_folder(
@@ -273,5 +275,7 @@ def test_hub_arguments_of_from_pretrained_are_heeded(
         },
     )
     assert offline == folder.parent / "inner"
-    not_fetched(lambda: hub_folder(NAME, {"revision": "elsewhere"}), NAME, "revision")
-    not_fetched(lambda: hub_folder(NAME, {"cache_dir": str(tmp_path / "d"), "local_files_only": True}), NAME)
+    assert_download_fails(lambda: hub_folder(NAME, {"revision": "elsewhere"}), NAME, "revision")
+    assert_download_fails(
+        lambda: hub_folder(NAME, {"cache_dir": str(tmp_path / "d"), "local_files_only": True}), NAME
+    )

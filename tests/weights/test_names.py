@@ -50,7 +50,7 @@ configurations = st.builds(
 
 
 @pytest.mark.parametrize(("architecture", "original", "ours"), GOLDEN)
-def test_names_follow_the_original_code(architecture: str, original: str, ours: str) -> None:
+def test_names_translate_as_in_original_code_both_ways(architecture: str, original: str, ours: str) -> None:
     assert from_original(original, Architecture(architecture)) == ours
     assert to_original(ours, Architecture(architecture)) == original
 
@@ -67,13 +67,13 @@ def test_names_follow_the_original_code(architecture: str, original: str, ours: 
         ("module", ""),
     ],
 )
-def test_canonical_names_lose_module_and_tensorflow_leaves(written: str, canonical: str) -> None:
+def test_canonical_names_drop_module_prefix_and_tensorflow_suffixes(written: str, canonical: str) -> None:
     assert canonical_original_name(written) == canonical
 
 
 @settings(deadline=None, max_examples=60)
 @given(configurations, st.sampled_from(Architecture), st.booleans())
-def test_both_directions_invert_each_other(
+def test_to_original_and_from_original_are_inverse(
     config: LxmertConfig, architecture: Architecture, data_parallel: bool
 ) -> None:
     ours = list(parameter_shapes(config, architecture))

@@ -51,7 +51,7 @@ def test_each_published_model_has_its_own_answers() -> None:
     assert published_answers("another/model") is None
 
 
-def test_a_folder_of_the_same_name_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_folder_shadows_published_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "unc-nlp" / "lxmert-vqa-uncased").mkdir(parents=True)
     (tmp_path / "unc-nlp" / "lxmert-base-uncased").mkdir()
     (tmp_path / "unc-nlp" / "frcnn-vg-finetuned").mkdir()
@@ -65,7 +65,7 @@ def test_a_folder_of_the_same_name_is_the_users_own(tmp_path: Path, monkeypatch:
     }
 
 
-def test_the_published_detector_makes_36_boxes() -> None:
+def test_detector_spec_of_published_detector_asks_for_36_boxes() -> None:
     assert detector_spec("unc-nlp/frcnn-vg-finetuned") == {
         "kind": "faster_rcnn",
         "detector": "unc-nlp/frcnn-vg-finetuned",
@@ -76,7 +76,7 @@ def test_the_published_detector_makes_36_boxes() -> None:
     assert detector_spec(Path("my/detector")) == {"kind": "faster_rcnn", "detector": "my/detector"}
 
 
-def test_what_a_processor_lacks_is_filled_in_and_what_it_has_stays() -> None:
+def test_fill_missing_fills_absent_settings_and_keeps_given_ones() -> None:
     model = published_model("unc-nlp/lxmert-vqa-uncased")
     assert model.fill_missing({"max_text_length": 9, "answers": None}) == {
         "max_text_length": 9,

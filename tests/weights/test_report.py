@@ -20,13 +20,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def change(folder: Path, edit: Any) -> None:
+def edit_weights(folder: Path, edit: Any) -> None:
     tensors = load_file(folder / "model.safetensors")
     edit(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_a_complete_folder_loads_and_says_so(folder: Path) -> None:
+def test_complete_folder_loads_with_complete_report(folder: Path) -> None:
     model, report = load_complete(LxmertForQuestionAnswering, folder)
     assert report.is_complete
     assert not report.missing
@@ -38,7 +38,7 @@ def test_a_complete_folder_loads_and_says_so(folder: Path) -> None:
 
 
 def test_missing_tensors_are_counted_named_and_refused(folder: Path) -> None:
-    change(folder, lambda t: [t.pop(name) for name in list(t) if name.startswith("answer_head")])
+    edit_weights(folder, lambda t: [t.pop(name) for name in list(t) if name.startswith("answer_head")])
     report = load_report(LxmertForQuestionAnswering, folder)
     assert not report.is_complete
     assert report.missing["answer_head.logit_fc.3.weight"] == (7, 48)
@@ -66,14 +66,14 @@ def test_reshaped_tensors_are_refused_with_both_shapes(folder: Path) -> None:
 
 
 def test_unused_tensors_are_reported_with_their_shapes_and_allowed(folder: Path) -> None:
-    change(folder, lambda t: t.update({"extra.weight": torch.ones(3, 2)}))
+    edit_weights(folder, lambda t: t.update({"extra.weight": torch.ones(3, 2)}))
     _, report = load_complete(LxmertForQuestionAnswering, folder)
     assert dict(report.unexpected) == {"extra.weight": (3, 2)}
     assert report.is_complete
     assert "1 unused (extra.weight)" in report.summary()
 
 
-def test_a_pretraining_folder_feeds_the_question_answering_model(tmp_path: Path) -> None:
+def test_pretraining_folder_loads_into_question_answering_model(tmp_path: Path) -> None:
     LxmertForPreTraining(LxmertConfig(**TINY)).save_pretrained(tmp_path)
     _, report = load_complete(LxmertForQuestionAnswering, tmp_path)
     assert all(name.startswith(("cls.", "obj_predict_head.")) for name in report.unexpected)
@@ -82,7 +82,7 @@ def test_a_pretraining_folder_feeds_the_question_answering_model(tmp_path: Path)
     assert "cls.predictions.decoder.weight" in load_report(LxmertForPreTraining, tmp_path).matched
 
 
-def test_an_encoder_folder_leaves_the_head_random(tmp_path: Path) -> None:
+def test_encoder_folder_reports_answer_head_missing(tmp_path: Path) -> None:
     LxmertModel(LxmertConfig(**TINY)).save_pretrained(tmp_path)
     assert load_report(LxmertModel, tmp_path).is_complete
     report = load_report(LxmertForQuestionAnswering, tmp_path)
@@ -123,7 +123,7 @@ def test_unreadable_folders_are_weights_errors(folder: Path, tmp_path: Path) -> 
         ("[" * 100_000, "expected a JSON object"),
     ],
 )
-def test_configurations_of_something_else_are_weights_errors(folder: Path, text: str, message: str) -> None:
+def test_invalid_config_json_raises_weights_error(folder: Path, text: str, message: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(WeightsError, match=message) as caught:
         load_complete(LxmertForQuestionAnswering, folder)
@@ -143,7 +143,7 @@ def test_a_pickle_with_code_is_refused_without_advice_to_run_it(folder: Path, tm
     assert not (tmp_path / "ran").exists()
 
 
-def test_configuration_faults_stay_configuration_errors(folder: Path) -> None:
+def test_invalid_override_raises_configuration_error(folder: Path) -> None:
     with pytest.raises(ConfigurationError):
         load_complete(LxmertForQuestionAnswering, folder, num_attention_heads=5)
 
@@ -168,8 +168,8 @@ def test_the_table_lists_everything_that_did_not_match() -> None:
     assert all(word in text for word in ("gone", "3×4", "bent", "spare"))
 
 
-def test_names_of_tensors_are_shown_as_they_are_and_command_no_terminal(folder: Path) -> None:
-    change(folder, lambda t: t.update({"[/red]\x1b[2J": torch.zeros(2)}))
+def test_table_escapes_markup_and_control_characters_in_tensor_names(folder: Path) -> None:
+    edit_weights(folder, lambda t: t.update({"[/red]\x1b[2J": torch.zeros(2)}))
     _, report = load_complete(LxmertForQuestionAnswering, folder)
     console = Console(width=200)
     with console.capture() as shown:

@@ -22,7 +22,7 @@ VARIANTS: list[dict[str, Any]] = [
 CASES = list(itertools.product(Architecture, VARIANTS))
 
 
-def shapes_of_the_peer(architecture: Architecture, settings: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def transformers_shapes(architecture: Architecture, settings: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     is_pairs = architecture is Architecture.VISUAL_REASONING  # which transformers has no class for
     peer = transformers.LxmertModel if is_pairs else getattr(transformers, architecture.value)
     model = peer(transformers.LxmertConfig(**{**TINY, **settings}))
@@ -37,16 +37,16 @@ def shapes_of_the_peer(architecture: Architecture, settings: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(("architecture", "settings"), CASES)
-def test_the_list_of_parameters_is_that_of_transformers(
+def test_parameter_shapes_equal_those_of_transformers(
     architecture: Architecture, settings: dict[str, Any]
 ) -> None:
     listed = parameter_shapes(LxmertConfig(**{**TINY, **settings}), architecture)
-    assert listed == shapes_of_the_peer(architecture, settings)
+    assert listed == transformers_shapes(architecture, settings)
 
 
 @pytest.mark.parametrize(("architecture", "settings"), CASES)
 def test_sizes_are_read_back_from_the_shapes(architecture: Architecture, settings: dict[str, Any]) -> None:
-    shapes = shapes_of_the_peer(architecture, settings)
+    shapes = transformers_shapes(architecture, settings)
     sizes = infer_sizes(shapes, architecture)
     assert parameter_shapes(LxmertConfig(**sizes, num_attention_heads=3), architecture) == shapes
     wanted = {**TINY, **settings}

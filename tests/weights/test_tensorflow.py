@@ -1,4 +1,4 @@
-"""The files of transformers' former TensorFlow classes are read as if those of PyTorch had written them."""
+"""Files of transformers' former TensorFlow classes load as if written by the PyTorch classes."""
 
 import gzip
 import sys
@@ -47,11 +47,11 @@ def h5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cls/predictions/bias:0", ("cls.predictions.bias", False)),
     ],
 )
-def test_names_become_ours(name: str, expected: tuple[str, bool]) -> None:
+def test_tensorflow_names_translate_to_pytorch_names(name: str, expected: tuple[str, bool]) -> None:
     assert from_tensorflow(name) == expected
 
 
-def test_both_kinds_of_files_hold_every_tensor_of_the_pytorch_class(h5_folder: Path) -> None:
+def test_h5_and_safetensors_of_old_class_hold_every_pytorch_tensor(h5_folder: Path) -> None:
     config = LxmertConfig.from_pretrained(GOLDEN / "pretraining_h5")
     own = {name: tensor.shape for name, tensor in LxmertForPreTraining(config).state_dict().items()}
     own.pop("cls.predictions.decoder.weight")  # tied: the word embedding
@@ -60,19 +60,19 @@ def test_both_kinds_of_files_hold_every_tensor_of_the_pytorch_class(h5_folder: P
         assert read_folder_shapes(folder) == {name: tuple(shape) for name, shape in own.items()}
 
 
-def test_both_kinds_of_files_hold_the_same_numbers(h5_folder: Path) -> None:
+def test_h5_and_safetensors_of_old_class_hold_equal_tensors(h5_folder: Path) -> None:
     one, other = read_folder(h5_folder), read_folder(GOLDEN / "pretraining_safetensors")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_safetensors_and_pytorch_files_go_before_h5(h5_folder: Path, tmp_path: Path) -> None:
+def test_pytorch_file_is_preferred_over_h5(h5_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tf_model.h5").write_bytes((h5_folder / "tf_model.h5").read_bytes())
     torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     assert set(read_folder(tmp_path)) == {"a"}
 
 
 @pytest.mark.parametrize("kept", [0, 7, 500, 0.5, 0.95])
-def test_a_truncated_h5_is_an_error_in_one_line(h5_folder: Path, tmp_path: Path, kept: float) -> None:
+def test_truncated_h5_raises_one_line_weights_error(h5_folder: Path, tmp_path: Path, kept: float) -> None:
     data = (h5_folder / "tf_model.h5").read_bytes()
     (tmp_path / "tf_model.h5").write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
     for read in (read_folder, read_folder_shapes):
@@ -89,7 +89,7 @@ def test_an_h5_without_arrays_is_an_error(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
-def test_an_h5_that_points_at_another_file_is_not_followed(h5_folder: Path, tmp_path: Path) -> None:
+def test_h5_external_link_is_not_followed(h5_folder: Path, tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "tf_model.h5", "w") as file:
         file["lxmert"] = h5py.ExternalLink(str(h5_folder / "tf_model.h5"), "/lxmert")
@@ -97,9 +97,7 @@ def test_an_h5_that_points_at_another_file_is_not_followed(h5_folder: Path, tmp_
         read_folder(tmp_path)
 
 
-def test_without_h5py_the_error_says_what_to_install(
-    h5_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_h5py_raises_missing_extra_error(h5_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[keras\]"'):
         read_folder(h5_folder)
