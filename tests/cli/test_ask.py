@@ -48,52 +48,57 @@ def test_ask_prints_json(lxmert: CommandLine, picture: tuple[Path, Path]) -> Non
     image, boxes = picture
     status, out, _ = lxmert.run("ask", image, QUESTION, "--boxes", boxes, "--top-k", "2", "--json")
     assert status == 0
-    told = json.loads(out)
-    assert told["question"] == QUESTION
-    assert len(told["answers"]) == 2
-    assert told["answers"][0]["probability"] >= told["answers"][1]["probability"]
+    data = json.loads(out)
+    assert data["question"] == QUESTION
+    assert len(data["answers"]) == 2
+    assert data["answers"][0]["probability"] >= data["answers"][1]["probability"]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Small model folders: one that must be told the boxes, one that finds objects, one that finds none."""
+    """Small model folders: one that needs given boxes, one that detects objects, one that detects none."""
     folder = tmp_path_factory.mktemp("models")
-    write_small_published_model(folder / "told", answers=36, features=48)
-    (folder / "told" / "answers.json").write_bytes((embedded_model_folder() / "answers.json").read_bytes())
+    write_small_published_model(folder / "given_boxes", answers=36, features=48)
+    (folder / "given_boxes" / "answers.json").write_bytes(
+        (embedded_model_folder() / "answers.json").read_bytes()
+    )
     extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
-    (folder / "told" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
-    write_small_model_with_detector(folder / "finding")
-    write_small_model_with_detector(folder / "blind", min_objects=0, score_threshold=1.0)
-    return {name: folder / name for name in ("told", "finding", "blind")}
+    (folder / "given_boxes" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
+    write_small_model_with_detector(folder / "detecting")
+    write_small_model_with_detector(folder / "no_objects", min_objects=0, score_threshold=1.0)
+    return {name: folder / name for name in ("given_boxes", "detecting", "no_objects")}
 
 
-def test_boxes_are_asked_for_when_the_model_needs_them(
+def test_missing_boxes_raise_error_when_model_needs_them(
     lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
-    assert "--boxes" in lxmert.error("ask", picture[0], QUESTION, "--model", models["told"])
-    assert lxmert.run("ask", picture[0], QUESTION, "--model", models["told"], "--boxes", picture[1])[0] == 0
+    assert "--boxes" in lxmert.error("ask", picture[0], QUESTION, "--model", models["given_boxes"])
+    assert (
+        lxmert.run("ask", picture[0], QUESTION, "--model", models["given_boxes"], "--boxes", picture[1])[0]
+        == 0
+    )
 
 
 def test_a_model_with_a_detector_needs_no_boxes(
     lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
-    status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["finding"])
+    status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["detecting"])
     assert (status, err) == (0, "")
     assert len(out.splitlines()) == 1
     assert out.endswith("%)\n")
 
 
-def test_json_carries_the_objects_that_were_found(
+def test_json_lists_detected_objects(
     lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
-    status, out, _ = lxmert.run("ask", picture[0], QUESTION, "--model", models["finding"], "--json")
+    status, out, _ = lxmert.run("ask", picture[0], QUESTION, "--model", models["detecting"], "--json")
     assert status == 0
-    told = json.loads(out)
-    assert told["extractor"].startswith("faster-rcnn-")
-    assert len(told["objects"]) == 10
-    regions = LxmertPredictor.from_pretrained(models["finding"], device="cpu").regions(picture[0])
+    data = json.loads(out)
+    assert data["extractor"].startswith("faster-rcnn-")
+    assert len(data["objects"]) == 10
+    regions = LxmertPredictor.from_pretrained(models["detecting"], device="cpu").regions(picture[0])
     shapes = ["circle", "square", "triangle", "star", "heart", "cross", "ring"]
-    for row, one in enumerate(told["objects"]):
+    for row, one in enumerate(data["objects"]):
         assert set(one) == {"box", "name", "score", "attribute", "attribute_score"}
         assert one["box"] == pytest.approx(regions.boxes_xyxy_px[row].tolist(), abs=0.01)
         assert one["name"] == shapes[int(regions.object_ids[row])]
@@ -105,22 +110,22 @@ def test_given_boxes_are_kept_and_described(
 ) -> None:
     words = ["ask", picture[0], QUESTION, "--boxes", picture[1], "--json", "--model"]
     boxes = json.loads(picture[1].read_text())["boxes"]
-    for model in ("finding", "told"):
+    for model in ("detecting", "given_boxes"):
         objects = json.loads(lxmert.run(*words, models[model])[1])["objects"]
         assert [one["box"] for one in objects] == [pytest.approx(box, abs=0.01) for box in boxes]
-        assert all((one["name"] is None) == (model == "told") for one in objects)
+        assert all((one["name"] is None) == (model == "given_boxes") for one in objects)
 
 
-def test_where_nothing_is_found_a_note_says_what_the_answer_is_worth(
+def test_note_is_printed_when_no_objects_are_found(
     lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
-    status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["blind"], "--json")
+    status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["no_objects"], "--json")
     assert status == 0
     assert json.loads(out)["objects"] == []
     assert err == f"no objects found in {picture[0]}: the answer is based on the question alone\n"
 
 
-def test_detector_and_answers_can_be_chosen(
+def test_detector_and_answers_options_replace_those_of_model(
     lxmert: CommandLine,
     picture: tuple[Path, Path],
     models: dict[str, Path],
@@ -130,7 +135,7 @@ def test_detector_and_answers_can_be_chosen(
     write_small_published_model(tmp_path / "bare", answers=2)
     (tmp_path / "two.json").write_text('["", "no"]')
     words = ["ask", picture[0], QUESTION, "--top-k", 2, "--model", tmp_path / "bare"]
-    words += ["--detector", models["finding"] / "detector"]
+    words += ["--detector", models["detecting"] / "detector"]
     status, out, err = lxmert.run(*words, "--answers", tmp_path / "two.json")
     assert (status, err) == (0, "")
     assert sorted(line.partition("  (")[0] for line in out.splitlines()) == ["''", "no"]
@@ -141,19 +146,19 @@ def test_detector_and_answers_can_be_chosen(
     assert "two.jsn" in lxmert.error(*words, "--answers", tmp_path / "two.jsn")
 
 
-def test_a_picture_can_be_an_address(
+def test_picture_can_be_a_url(
     lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
     with serving(LocalServer(raw_files={"scene.png": picture[0].read_bytes()})) as server:
         address = f"{server.url}/raw/scene.png"
-        status, out, _ = lxmert.run("ask", address, QUESTION, "--model", models["finding"])
+        status, out, _ = lxmert.run("ask", address, QUESTION, "--model", models["detecting"])
     assert status == 0
-    assert out == lxmert.run("ask", picture[0], QUESTION, "--model", models["finding"])[1]
-    assert address in lxmert.error("ask", address, QUESTION, "--model", models["finding"])
+    assert out == lxmert.run("ask", picture[0], QUESTION, "--model", models["detecting"])[1]
+    assert address in lxmert.error("ask", address, QUESTION, "--model", models["detecting"])
 
 
 @pytest.mark.parametrize("kind", ["text", "truncated", "bomb", "empty", "missing", "folder"])
-def test_what_is_not_an_image_is_one_line(
+def test_invalid_image_prints_one_error_line(
     lxmert: CommandLine, picture: tuple[Path, Path], tmp_path: Path, kind: str
 ) -> None:
     image = tmp_path / "bad.png"
@@ -171,7 +176,7 @@ def test_what_is_not_an_image_is_one_line(
 
 
 @pytest.mark.parametrize("question", ["", "   ", "😀🎉"])
-def test_a_question_without_words_is_one_line(
+def test_question_without_words_prints_one_error_line(
     lxmert: CommandLine, picture: tuple[Path, Path], question: str
 ) -> None:
     lxmert.error("ask", picture[0], question, "--boxes", picture[1])
@@ -180,14 +185,14 @@ def test_a_question_without_words_is_one_line(
 @pytest.mark.parametrize(
     "row", [[-50, 0, 20, 20], [0, 0, 20_000, 20], [30, 10, 20, 40], [0, 0, float("nan"), 9]]
 )
-def test_boxes_that_do_not_fit_are_one_line(
+def test_invalid_boxes_print_one_error_line(
     lxmert: CommandLine, picture: tuple[Path, Path], tmp_path: Path, row: list[float]
 ) -> None:
     (tmp_path / "boxes.json").write_text(json.dumps([[1, 1, 30, 30], row]))
     assert "1" in lxmert.error("ask", picture[0], QUESTION, "--boxes", tmp_path / "boxes.json")
 
 
-def test_an_unknown_model_folder_is_one_line(lxmert: CommandLine, picture: tuple[Path, Path]) -> None:
+def test_unknown_model_folder_prints_one_error_line(lxmert: CommandLine, picture: tuple[Path, Path]) -> None:
     message = lxmert.error("ask", picture[0], QUESTION, "--boxes", picture[1], "--model", "./no/such/folder")
     assert "no/such/folder" in message
 
@@ -205,11 +210,11 @@ def test_partial_weights_are_refused(lxmert: CommandLine, picture: tuple[Path, P
     assert "x_layers.0" in message
 
 
-def test_the_help_shows_the_form_of_boxes(lxmert: CommandLine) -> None:
+def test_help_shows_format_of_boxes(lxmert: CommandLine) -> None:
     assert "[x1, y1, x2, y2]" in " ".join(lxmert.run("ask", "--help")[1].split())
 
 
-def test_what_was_not_foreseen_is_one_line_too(
+def test_unexpected_exception_prints_one_error_line(
     lxmert: CommandLine, picture: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(path: Path) -> None:
@@ -226,20 +231,20 @@ def test_debug_shows_the_traceback(picture: tuple[Path, Path]) -> None:
         main(["ask", str(picture[0]), "", "--boxes", str(picture[1]), "--debug"])
 
 
-def lines_given(monkeypatch: pytest.MonkeyPatch, given: bytes) -> None:
+def set_stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     """Standard input that is no terminal."""
-    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(given), encoding="utf-8"))
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(content), encoding="utf-8"))
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_without_a_question_each_line_of_standard_input_is_one(
+def test_questions_are_read_from_stdin_without_question_argument(
     lxmert: CommandLine, picture: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
     image, boxes = picture
     other = "is there a circle?"
     options = ["--boxes", boxes] + ["--json"] * as_json
     alone = [lxmert.run("ask", image, question, *options)[1] for question in (QUESTION, other)]
-    lines_given(monkeypatch, f"\ufeff{QUESTION}\r\n\n  {other}".encode())
+    set_stdin(monkeypatch, f"\ufeff{QUESTION}\r\n\n  {other}".encode())
     status, out, err = lxmert.run("ask", image, *options)
     assert (status, err) == (0, "")
     assert out == ("".join(alone) if as_json else f"{QUESTION}\n{alone[0]}{other}\n{alone[1]}")
@@ -249,68 +254,70 @@ def test_without_a_question_each_line_of_standard_input_is_one(
     ("last", "wrong"),
     [("😀🎉".encode(), "no word that the model knows"), (b"wh\xe9re?", "not valid Unicode")],
 )
-def test_a_line_that_is_no_question_is_named_after_the_answers_before_it(
+def test_invalid_stdin_line_is_named_after_earlier_answers(
     lxmert: CommandLine,
     picture: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
     last: bytes,
     wrong: str,
 ) -> None:
-    lines_given(monkeypatch, QUESTION.encode() + b"\n\n" + last + b"\nis there a circle?\n")
+    set_stdin(monkeypatch, QUESTION.encode() + b"\n\n" + last + b"\nis there a circle?\n")
     status, out, err = lxmert.run("ask", picture[0], "--boxes", picture[1])
     assert (status, len(out.splitlines())) == (1, 2)
     assert err.startswith("lxmert: error: line 3 of standard input: the text ")
     assert wrong in err
 
 
-def test_neither_a_question_nor_a_line_is_one_line(
+def test_empty_stdin_without_question_prints_one_error_line(
     lxmert: CommandLine, picture: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines_given(monkeypatch, b"\n  \n")
+    set_stdin(monkeypatch, b"\n  \n")
     assert "no question was given" in lxmert.error("ask", picture[0], "--boxes", picture[1])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
-def test_questions_are_typed_at_a_terminal_until_its_input_ends(picture: tuple[Path, Path]) -> None:
+def test_terminal_prompts_for_questions_until_end_of_input(picture: tuple[Path, Path]) -> None:
     import pty
 
     image, boxes = picture
-    here, there = pty.openpty()
+    terminal, child_terminal = pty.openpty()
     command = [sys.executable, "-m", "lxmert", "ask", str(image), "--boxes", str(boxes)]
-    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there) as asking:
-        os.close(there)
-        told = ""
+    with subprocess.Popen(
+        command, stdin=child_terminal, stdout=child_terminal, stderr=child_terminal
+    ) as asking:
+        os.close(child_terminal)
+        shown = ""
         for typed in (f"{QUESTION}\n", "\n", "😀\n", f"{QUESTION}\n", "\x04"):
-            told += until_prompted(here)
-            os.write(here, typed.encode())
+            shown += read_until_prompt(terminal)
+            os.write(terminal, typed.encode())
         assert asking.wait(60) == 0
-    os.close(here)
-    assert "objects found; enter one question per line" in told
-    assert told.count("%)") == 2
-    assert "no word that the model knows" in told
+    os.close(terminal)
+    assert "objects found; enter one question per line" in shown
+    assert shown.count("%)") == 2
+    assert "no word that the model knows" in shown
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
-def test_the_prompt_of_a_terminal_does_not_go_among_answers_that_go_to_a_file(
+def test_terminal_prompt_is_not_written_to_redirected_stdout(
     picture: tuple[Path, Path], tmp_path: Path
 ) -> None:
     import pty
 
     image, boxes = picture
-    here, there = pty.openpty()
+    terminal, child_terminal = pty.openpty()
     command = [sys.executable, "-m", "lxmert", "ask", str(image), "--boxes", str(boxes), "--json"]
     with (tmp_path / "answers.jsonl").open("wb") as file:
-        asking = subprocess.Popen(command, stdin=there, stdout=file, stderr=there)
-    os.close(there)
+        asking = subprocess.Popen(command, stdin=child_terminal, stdout=file, stderr=child_terminal)
+    os.close(child_terminal)
     for typed in (f"{QUESTION}\n", "\x04"):
-        until_prompted(here)
-        os.write(here, typed.encode())
+        read_until_prompt(terminal)
+        os.write(terminal, typed.encode())
     assert asking.wait(60) == 0
-    os.close(here)
+    os.close(terminal)
     assert json.loads((tmp_path / "answers.jsonl").read_bytes())["question"] == QUESTION
 
 
-def until_prompted(terminal: int) -> str:
+def read_until_prompt(terminal: int) -> str:
     """What a terminal shows up to the next prompt."""
     shown = b""
     while not shown.endswith(b"? "):
@@ -332,8 +339,8 @@ def test_demo_prints_a_summary_and_writes_the_pictures(lxmert: CommandLine, tmp_
         drawn.load()
 
 
-@pytest.mark.parametrize("model", ["told", "finding", "blind"])
-def test_the_command_demo_suggests_works(
+@pytest.mark.parametrize("model", ["given_boxes", "detecting", "no_objects"])
+def test_command_suggested_by_demo_runs(
     lxmert: CommandLine, tmp_path: Path, models: dict[str, Path], model: str
 ) -> None:
     folder = tmp_path / "with space"
@@ -341,11 +348,11 @@ def test_the_command_demo_suggests_works(
     status, out, _ = lxmert.run("demo", *words)
     assert status == 0
     suggested = shlex.split(out[out.index("  lxmert ask ") :])
-    assert ("--boxes" in suggested) == (model == "told")
+    assert ("--boxes" in suggested) == (model == "given_boxes")
     assert lxmert.run(*suggested[1:])[0] == 0
 
 
-def test_demo_suggests_the_program_that_can_be_started(
+def test_demo_suggests_bare_lxmert_only_if_on_path(
     lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def suggested() -> str:
@@ -361,7 +368,7 @@ def test_demo_suggests_the_program_that_can_be_started(
 
 
 @pytest.mark.parametrize("name", ["run [red]", "[/run]", "a" * 100])
-def test_demo_names_its_folder_as_it_is(lxmert: CommandLine, tmp_path: Path, name: str) -> None:
+def test_demo_prints_folder_name_literally(lxmert: CommandLine, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     status, out, _ = lxmert.run("demo", "--scenes", 1, "--questions", 1, "--seed", 4, "--output", folder)
     assert status == 0
@@ -372,45 +379,41 @@ def test_demo_names_what_the_detector_found(
     lxmert: CommandLine, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     words = ["demo", "--scenes", 1, "--questions", 2, "--seed", 6, "--output", tmp_path, "--model"]
-    out = " ".join(lxmert.run(*words, models["finding"])[1].split())
+    out = " ".join(lxmert.run(*words, models["detecting"])[1].split())
     _, scene, _ = sample(6, 0, questions=2)
-    found = LxmertPredictor.from_pretrained(models["finding"], device="cpu")
+    found = LxmertPredictor.from_pretrained(models["detecting"], device="cpu")
     regions = found.regions(tmp_path / "scene-6-0.png")
     described = ", ".join(found.names().describe(regions) or ())
     assert f"10 objects found, {len(scene.objects)} drawn: {described}" in out
     written = json.loads((tmp_path / "scene-6-0.boxes.json").read_text())["boxes"]
     assert written == [pytest.approx(box, abs=0.01) for box in regions.boxes_xyxy_px.tolist()]
-    assert f"0 objects found, {len(scene.objects)} drawn" in lxmert.run(*words, models["blind"])[1]
-    assert "objects found" not in lxmert.run(*words, models["told"])[1]
+    assert f"0 objects found, {len(scene.objects)} drawn" in lxmert.run(*words, models["no_objects"])[1]
+    assert "objects found" not in lxmert.run(*words, models["given_boxes"])[1]
 
 
 @pytest.mark.parametrize(
     "verb", [[], ["demo"], ["ask"], ["eval"], ["finetune"], ["convert"], ["scenes", "make"]]
 )
-def test_every_verb_has_help(lxmert: CommandLine, verb: list[str]) -> None:
+def test_every_command_has_help(lxmert: CommandLine, verb: list[str]) -> None:
     status, out, _ = lxmert.run(*verb, "--help")
     assert status == 0
     assert "Usage: lxmert" in out
 
 
-def test_words_that_the_model_was_never_taught_are_told(
-    lxmert: CommandLine, picture: tuple[Path, Path]
-) -> None:
+def test_words_outside_vocabulary_are_reported(lxmert: CommandLine, picture: tuple[Path, Path]) -> None:
     """The embedded model spells them letter by letter, and answers all the same."""
     status, out, err = lxmert.run("ask", picture[0], "What is the man holding?")
     assert (status, out.count("\n")) == (0, 1)
     assert err.startswith("note: not in the model's vocabulary: 'man', 'holding'; the answer is a guess; ")
     assert "for photographs: --model unc-nlp/lxmert-vqa-uncased" in err
 
-    told = json.loads(lxmert.run("ask", picture[0], "Is the Man red?", "--json")[1])
-    assert told["unknown_words"] == ["Man"]
+    data = json.loads(lxmert.run("ask", picture[0], "Is the Man red?", "--json")[1])
+    assert data["unknown_words"] == ["Man"]
 
     assert lxmert.run("ask", picture[0], QUESTION)[2] == ""
 
 
-def test_commands_to_the_terminal_in_the_texts_of_others_are_spelt_out(
-    lxmert: CommandLine, tmp_path: Path
-) -> None:
+def test_control_characters_in_answers_and_paths_are_escaped(lxmert: CommandLine, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(embedded_model_folder(), model)
     evil = "\x1b]0;title\x07\x1b[31m\nlxmert: wrote"

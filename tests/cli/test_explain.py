@@ -43,19 +43,19 @@ def test_explain_prints_words_and_objects_and_draws(lxmert: CommandLine) -> None
         assert min(drawn.size) > 400
 
 
-def test_json_tells_the_same_and_draws_nothing_unasked(lxmert: CommandLine) -> None:
+def test_json_lists_word_and_object_weights_without_drawing(lxmert: CommandLine) -> None:
     status, out, _ = lxmert.run(
         "explain", "scene.png", QUESTION, "--method", "removal", "--answer", "1", "--json"
     )
     assert status == 0
-    told = json.loads(out)
-    assert (told["method"], told["answer"]["answer"], told["drawing"]) == ("removal", "1", None)
-    assert [one["word"] for one in told["words"]][:2] == ["how", "many"]
-    assert all({"box", "name", "weight"} <= one.keys() for one in told["objects"])
+    data = json.loads(out)
+    assert (data["method"], data["answer"]["answer"], data["drawing"]) == ("removal", "1", None)
+    assert [one["word"] for one in data["words"]][:2] == ["how", "many"]
+    assert all({"box", "name", "weight"} <= one.keys() for one in data["objects"])
     assert not Path("scene.explained.png").exists()
 
 
-def test_the_drawing_goes_where_it_is_asked_to(lxmert: CommandLine) -> None:
+def test_output_option_sets_path_and_format_of_drawing(lxmert: CommandLine) -> None:
     status, out, _ = lxmert.run("explain", "scene.png", QUESTION, "-o", "new/why.jpg", "--json")
     assert status == 0
     assert json.loads(out)["drawing"] == str(Path("new/why.jpg"))
@@ -64,34 +64,34 @@ def test_the_drawing_goes_where_it_is_asked_to(lxmert: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["-o", "scene.png"], "is the picture itself"),
         (["-o", "why.txt"], "pictures cannot be saved with the extension '.txt'"),
         (["--answer", "chartreuse"], "'chartreuse' is not one of the"),
     ],
 )
-def test_wrong_input_is_one_line(lxmert: CommandLine, options: list[str], told: str) -> None:
+def test_invalid_options_print_one_error_line(lxmert: CommandLine, options: list[str], message: str) -> None:
     status, out, err = lxmert.run("explain", "scene.png", QUESTION, *options)
     assert (status, out) == (1, "")
-    assert told in err
+    assert message in err
     assert len(err.splitlines()) == 1
 
 
-def test_objects_without_names_are_called_alike_in_table_and_drawing(
+def test_unnamed_objects_have_same_numbers_in_table_and_drawing(
     lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_small_published_model(tmp_path / "told", answers=2, features=48)
+    write_small_published_model(tmp_path / "given_boxes", answers=2, features=48)
     extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
-    (tmp_path / "told" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
-    (tmp_path / "told" / "answers.json").write_text('["no", "yes"]')
+    (tmp_path / "given_boxes" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
+    (tmp_path / "given_boxes" / "answers.json").write_text('["no", "yes"]')
     (tmp_path / "boxes.json").write_text("[[1, 2, 30, 40], [20, 5, 60, 50], [9, 9, 19, 19]]")
     drawn: list[tuple[str, ...]] = []
     monkeypatch.setattr(
         Explanation, "drawn", lambda *given: drawn.append(given[2]) or Image.new("RGB", (9, 9))
     )
     status, out, err = lxmert.run(
-        "explain", "scene.png", QUESTION, "--model", "told", "--boxes", "boxes.json"
+        "explain", "scene.png", QUESTION, "--model", "given_boxes", "--boxes", "boxes.json"
     )
     assert status == 0, err
     assert drawn == [("object 1", "object 2", "object 3")]

@@ -1,4 +1,4 @@
-"""`lxmert export`: what it refuses, and models of no task."""
+"""`lxmert export`: invalid options, existing folders, encoders, and pre-trained models without a task."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     return status, out + err
 
 
-def test_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_invalid_options_exit_with_status_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     for words in (
         ["--format", "torch", "--int8"],
@@ -29,54 +29,56 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
         ("--limit", "7"),
         ("--files", "questions=a"),
     ):
-        code, told = run(capsys, "scenes", "-o", out, name, value)
+        code, output = run(capsys, "scenes", "-o", out, name, value)
         assert code == 2
-        assert f"{name} can only be used with --check" in told
+        assert f"{name} can only be used with --check" in output
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_folder_is_refused_before_the_model_is_loaded(
+def test_folder_with_other_files_is_rejected_before_loading_model(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "letter.txt").write_text("Dear")
-    code, told = run(capsys, "no/such-model-at-all", "-o", str(tmp_path), "--format", "torch", "--overwrite")
+    code, output = run(
+        capsys, "no/such-model-at-all", "-o", str(tmp_path), "--format", "torch", "--overwrite"
+    )
     assert code == 1
-    assert "is not an exported model" in told
+    assert "is not an exported model" in output
     assert (tmp_path / "letter.txt").read_text() == "Dear"
 
 
-def test_an_encoder_comes_without_a_processor_but_not_with_a_damaged_one(
+def test_encoder_exports_without_processor_but_not_with_damaged_one(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     model = tmp_path / "encoder"
     small_model().lxmert.save_pretrained(model)
     words = [str(model), "-o", str(tmp_path / "out"), "--format", "torch"]
-    code, told = run(capsys, *words)
-    assert code == 0, told
+    code, output = run(capsys, *words)
+    assert code == 0, output
     assert not (tmp_path / "out" / "tokenizer.json").exists()
     small_processor().save_pretrained(model)
     whole = (model / "tokenizer.json").read_text(encoding="utf-8")
     (model / "tokenizer.json").write_text(whole[:50], encoding="utf-8")
-    code, told = run(capsys, *words, "--overwrite")
+    code, output = run(capsys, *words, "--overwrite")
     assert code == 1
-    assert "is not JSON" in told
+    assert "is not JSON" in output
     (model / "tokenizer.json").unlink()
     (model / "vocab.txt").unlink(missing_ok=True)
-    code, told = run(capsys, *words, "--overwrite")
+    code, output = run(capsys, *words, "--overwrite")
     assert code == 1
-    assert "no vocabulary" in told
+    assert "no vocabulary" in output
     assert not (tmp_path / "out" / "tokenizer.json").exists()
 
 
-def test_a_pre_trained_model_of_no_task(
+def test_pretraining_model_exports_without_task_and_rejects_check(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder_with_small_checkpoint: Path
 ) -> None:
     model = str(folder_with_small_checkpoint / "unc-nlp" / "lxmert-base-uncased")
-    code, told = run(capsys, model, "-o", str(tmp_path / "deep" / "out"), "--format", "torch")
-    assert code == 0, told
-    assert "answers equal (100.0%)" in told
+    code, output = run(capsys, model, "-o", str(tmp_path / "deep" / "out"), "--format", "torch")
+    assert code == 0, output
+    assert "answers equal (100.0%)" in output
     settings = json.loads((tmp_path / "deep" / "out" / "export.json").read_text())
     assert (settings["model_class"], settings["task"]) == ("LxmertForPreTraining", None)
     assert (tmp_path / "deep" / "out" / "tokenizer.json").is_file()
-    code, told = run(capsys, model, "-o", str(tmp_path / "other"), "--format", "torch", "--check", model)
-    assert (code, "this model has none" in told) == (2, True)
+    code, output = run(capsys, model, "-o", str(tmp_path / "other"), "--format", "torch", "--check", model)
+    assert (code, "this model has none" in output) == (2, True)

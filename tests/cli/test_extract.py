@@ -1,4 +1,4 @@
-"""`lxmert extract`: rubbish among the pictures, a killed run, several processes, wrong usage."""
+"""`lxmert extract`: invalid files, interrupted and killed runs, several processes, invalid options."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def _photo(path: Path, seed: int, width: int = 12, height: int = 9) -> None:
     Image.fromarray(pixels.to(torch.uint8).numpy()).save(path)
 
 
-def _assert_holds(store: Path, photos: dict[str, Path]) -> None:
+def _assert_store_matches(store: Path, photos: dict[str, Path]) -> None:
     found, extractor = FeatureStore(store), build_extractor(GRID)
     assert sorted(found.names) == sorted(photos)
     assert all(found[name].equals(extractor([load_image(path)])[0]) for name, path in photos.items())
@@ -39,7 +39,7 @@ def _assert_holds(store: Path, photos: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 2])
-def test_an_interrupted_run_tells_how_to_go_on(
+def test_interrupted_run_says_how_to_continue_if_images_are_stored(
     lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(4)}
@@ -58,15 +58,15 @@ def test_an_interrupted_run_tells_how_to_go_on(
         patch.setattr(FeatureStoreWriter, "append", interrupted)
         status, _, err = lxmert.run(*words)
     assert status == 130
-    told = f"lxmert: interrupted; the images extracted so far are kept in {store}"
-    how = f"{told}: run the same command again to continue\n"
-    assert err == (how if kept else "")
+    kept_note = f"lxmert: interrupted; the images extracted so far are kept in {store}"
+    full_message = f"{kept_note}: run the same command again to continue\n"
+    assert err == (full_message if kept else "")
     status, out, _ = lxmert.run(*words)
     assert (status, out) == (0, f"{store}: images: {4 - kept} added, {kept} already stored, 0 skipped\n")
-    _assert_holds(store, photos)
+    _assert_store_matches(store, photos)
 
 
-def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_invalid_files_among_images_are_skipped_with_status_3(lxmert: CommandLine, tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     _photo(folder / "good.png", 1)
     _photo(folder / "strip.png", 2, width=5000, height=1)
@@ -93,17 +93,17 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
         "grün und blau.png": folder / "sub" / "grün und blau.png",
         "whole.jpg": folder / "whole.jpg",
     }
-    _assert_holds(store, good)
+    _assert_store_matches(store, good)
     listed = [json.loads(line) for line in (store / "skipped.jsonl").read_text().splitlines()]
     assert [item["name"] for item in listed] == ["bomb.png", "notes.txt", "truncated.jpg", "zero.jpg"]
-    # The same again: nothing is done twice, the rubbish is told again.
+    # The same again: nothing is extracted twice, invalid files are reported again.
     assert lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))[:2] == (
         3,
         f"{store}: images: 0 added, 5 already stored, 4 skipped\n",
     )
 
 
-def test_a_folder_without_pictures_begins_no_store(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_folder_without_images_creates_no_store(lxmert: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "notes.txt").write_text("buy milk")
     store = tmp_path / "store"
@@ -119,7 +119,9 @@ def test_a_folder_without_pictures_begins_no_store(lxmert: CommandLine, tmp_path
 
 
 @pytest.mark.parametrize("room", [100, 7_000])  # For less than the manifest, and for some images.
-def test_a_disk_that_is_full_is_named(lxmert: CommandLine, tmp_path: Path, room: int) -> None:
+def test_full_disk_error_names_store_and_run_can_be_continued(
+    lxmert: CommandLine, tmp_path: Path, room: int
+) -> None:
     resource = pytest.importorskip("resource")
     for number in range(40):
         _photo(tmp_path / "photos" / f"{number}.png", number)
@@ -137,7 +139,7 @@ def test_a_disk_that_is_full_is_named(lxmert: CommandLine, tmp_path: Path, room:
     assert verify_store(tmp_path / "store").faults == []
 
 
-def test_a_second_folder_does_not_pass_for_the_first(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_same_file_name_in_second_folder_is_skipped(lxmert: CommandLine, tmp_path: Path) -> None:
     store = tmp_path / "days"
     for day in (1, 2):
         _photo(tmp_path / f"day{day}" / "IMG_1.png", day)
@@ -157,7 +159,7 @@ def test_a_second_folder_does_not_pass_for_the_first(lxmert: CommandLine, tmp_pa
     )
 
 
-def test_a_killed_run_is_continued_without_loss_or_repetition(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_killed_run_is_resumed_without_loss_or_repetition(lxmert: CommandLine, tmp_path: Path) -> None:
     photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(1500)}
     for number, path in enumerate(photos.values()):
         if number < 10:
@@ -186,7 +188,7 @@ def test_a_killed_run_is_continued_without_loss_or_repetition(lxmert: CommandLin
     status, out, err = lxmert.run(*words)
     assert status == 0, err
     assert out == f"{store}: images: {1500 - done:,} added, {done:,} already stored, 0 skipped\n"
-    _assert_holds(store, photos)
+    _assert_store_matches(store, photos)
 
 
 def _parent_of(process: Path) -> int:
@@ -203,7 +205,7 @@ def _is_running(process: int) -> bool:
         return False
 
 
-def _by_two_processes(tmp_path: Path) -> tuple[list[int | None], list[tuple[str, str]]]:
+def _extract_with_two_processes(tmp_path: Path) -> tuple[list[int | None], list[tuple[str, str]]]:
     """Exit statuses of two connected processes that extract photos into a store, and what they printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -227,41 +229,41 @@ def _by_two_processes(tmp_path: Path) -> tuple[list[int | None], list[tuple[str,
         )
         for rank in (0, 1)
     ]
-    told = [run.communicate(timeout=120) for run in runs]
-    return [run.returncode for run in runs], told
+    outputs = [run.communicate(timeout=120) for run in runs]
+    return [run.returncode for run in runs], outputs
 
 
-def test_processes_of_a_launcher_share_the_images_and_end_together(tmp_path: Path) -> None:
+def test_two_ranks_split_images_and_exit_with_same_status(tmp_path: Path) -> None:
     photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(9)}
     for number, path in enumerate(photos.values()):
         _photo(path, number)
     (tmp_path / "photos" / "0.txt").write_text("")  # The second in order: that of rank 1.
-    statuses, told = _by_two_processes(tmp_path)
+    statuses, outputs = _extract_with_two_processes(tmp_path)
     # Both end with the status of the whole: a launcher kills the others when one ends with an error.
-    assert statuses == [3, 3], told
-    assert told[0][0] == f"{tmp_path / 'store'}: images: 9 added, 0 already stored, 1 skipped\n"
-    assert told[1][0] == ""
-    assert "0.txt: the file is empty" in told[1][1]
+    assert statuses == [3, 3], outputs
+    assert outputs[0][0] == f"{tmp_path / 'store'}: images: 9 added, 0 already stored, 1 skipped\n"
+    assert outputs[1][0] == ""
+    assert "0.txt: the file is empty" in outputs[1][1]
     assert len(list((tmp_path / "store").glob("rank-*.data"))) == 2
     assert (tmp_path / "store" / "skipped-rank-00001.jsonl").exists()
-    _assert_holds(tmp_path / "store", photos)
+    _assert_store_matches(tmp_path / "store", photos)
 
 
-def test_processes_of_a_launcher_that_find_no_image_leave_no_store(tmp_path: Path) -> None:
+def test_two_ranks_without_images_leave_no_store(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
         (tmp_path / "photos" / f"{number}.png").write_text("no picture")
-    statuses, told = _by_two_processes(tmp_path)
-    assert statuses == [3, 3], told
+    statuses, outputs = _extract_with_two_processes(tmp_path)
+    assert statuses == [3, 3], outputs
     store = tmp_path / "store"
     summary = f"{store}: images: 0 added, 0 already stored, 3 skipped\n"
-    assert told[0][0] == f"{summary}{store}: not created, because there is no image to store\n"
-    assert told[1][0] == ""
+    assert outputs[0][0] == f"{summary}{store}: not created, because there is no image to store\n"
+    assert outputs[1][0] == ""
     assert not store.exists()
 
 
 @pytest.mark.parametrize("name", ["extractor.json", "extractor.yaml"])
-def test_an_extractor_comes_from_a_file(lxmert: CommandLine, tmp_path: Path, name: str) -> None:
+def test_extractor_option_reads_json_or_yaml_file(lxmert: CommandLine, tmp_path: Path, name: str) -> None:
     _photo(tmp_path / "photos" / "a.png", 1)
     text = "kind: regular_grid\nrows: 2\ncolumns: 3\nencoder: {kind: pooled_pixels, size: 2}\n"
     (tmp_path / name).write_text(json.dumps(GRID) if name.endswith("json") else text)
@@ -275,7 +277,7 @@ def test_an_extractor_comes_from_a_file(lxmert: CommandLine, tmp_path: Path, nam
     assert store.manifest.description == GRID
 
 
-def test_the_extractor_of_a_model_folder_is_taken(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_model_option_uses_extractor_of_model_folder(lxmert: CommandLine, tmp_path: Path) -> None:
     _photo(tmp_path / "photos" / "a.png", 1)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "processor_config.json").write_text(json.dumps({"extractor": GRID}))
@@ -286,7 +288,7 @@ def test_the_extractor_of_a_model_folder_is_taken(lxmert: CommandLine, tmp_path:
     assert FeatureStore(tmp_path / "s").extractor == build_extractor(GRID).identity
 
 
-def test_boxes_come_from_a_coco_file(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_boxes_option_reads_coco_file(lxmert: CommandLine, tmp_path: Path) -> None:
     from lxmert.scenes import make_scenes
 
     make_scenes(tmp_path / "data", 10, 1, questions_per_image=1, progress=False)
@@ -311,7 +313,7 @@ def test_boxes_come_from_a_coco_file(lxmert: CommandLine, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("option", ["--min-objects", "--max-objects"])
-def test_numbers_of_objects_beside_given_boxes_are_refused(
+def test_object_count_options_with_boxes_are_rejected(
     lxmert: CommandLine, tmp_path: Path, option: str
 ) -> None:
     words = ["extract", tmp_path, "-o", tmp_path / "s", "--boxes", tmp_path / "boxes.json", option, "4"]
@@ -346,7 +348,7 @@ def test_the_embedded_detector_finds_objects_or_describes_given_ones(
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "told"),
+    ("words", "status", "message"),
     [
         (["--extractor", "{}", "--detector", "scenes"], 2, "not both"),
         (["--extractor", "absent.json"], 1, "absent.json: no such file"),
@@ -368,20 +370,20 @@ def test_the_embedded_detector_finds_objects_or_describes_given_ones(
         (["--extractor", json.dumps(GRID), "-o", "./photos"], 2, "--output is the folder of the pictures"),
     ],
 )
-def test_wrong_usage_is_one_clear_error(
+def test_invalid_options_give_one_clear_error(
     lxmert: CommandLine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
     status: int,
-    told: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _photo(tmp_path / "photos" / "a.png", 1)
     (tmp_path / "list.txt").write_text("a list\n")
     found, _, err = lxmert.run("extract", "photos", "-o", "store", *words)
     assert found == status
-    assert told in " ".join(err.replace("│", " ").split())
+    assert message in " ".join(err.replace("│", " ").split())
     assert "Traceback" not in err
     assert not (tmp_path / "store").exists()
 
@@ -408,7 +410,7 @@ def test_detector_options_reach_the_detector(
     ]
 
 
-def test_any_detector_that_look_knows_can_be_extracted_with(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_transformers_detector_can_be_used_for_extraction(lxmert: CommandLine, tmp_path: Path) -> None:
     _photo(tmp_path / "photos" / "a.png", 1)
     detector = save_detector(tmp_path / "detr", "rt_detr")
     status, _, err = lxmert.run(
@@ -421,7 +423,7 @@ def test_any_detector_that_look_knows_can_be_extracted_with(lxmert: CommandLine,
     assert store[name].extractor.startswith("detr-")
 
 
-def test_names_are_the_same_where_the_system_does_not_speak_utf_8(tmp_path: Path) -> None:
+def test_image_names_are_same_under_non_utf8_locale(tmp_path: Path) -> None:
     _photo(tmp_path / "photos" / "caf\u00e9.png", 1)
     (tmp_path / "grid.json").write_text(json.dumps(GRID))
     words = ["extract", "photos", "-o", "store", "--extractor", "grid.json", "--quiet"]

@@ -14,10 +14,10 @@ IMAGES = {f"{number}.jpg": random_regions(number, number + 1) for number in rang
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    def run_it(*words: object) -> tuple[int, str, str]:
+    def run_features(*words: object) -> tuple[int, str, str]:
         return CommandLine(capsys).run("features", *words)
 
-    return run_it
+    return run_features
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def _lines(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
-def test_info_tells_what_a_store_holds(run, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_info_prints_store_summary(run, store: Path) -> None:  # type: ignore[no-untyped-def]
     status, out, _ = run("info", store)
     assert status == 0
     assert (_lines(out)["images"], _lines(out)["objects"], _lines(out)["objects per image"]) == (
@@ -48,7 +48,7 @@ def test_info_tells_what_a_store_holds(run, store: Path) -> None:  # type: ignor
     assert err.count("\n") == 1
 
 
-def test_verify_ends_with_status_one_where_something_is_wrong(run, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_verify_exits_with_status_1_for_faults(run, store: Path) -> None:  # type: ignore[no-untyped-def]
     status, out, err = run("verify", store)
     assert (status, err) == (0, "")
     assert out.endswith(f"{store}: no faults found\n")
@@ -65,7 +65,7 @@ def test_verify_ends_with_status_one_where_something_is_wrong(run, store: Path) 
     assert len(json.loads(run("verify", store, "--json")[1])["faults"]) == 1
 
 
-def test_verify_tells_of_a_store_that_cannot_be_opened(run, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_verify_reports_store_that_cannot_be_opened(run, store: Path) -> None:  # type: ignore[no-untyped-def]
     data = next(store.glob("*.data"))
     data.write_bytes(data.read_bytes()[:-1])
     status, _, err = run("verify", store)
@@ -144,8 +144,8 @@ def test_documented_commands_and_options_exist(command: str, capsys: pytest.Capt
     words = command.split()[1:]
     verb = words[:2] if words[0] == "features" else words[:1]
     assert exit_status(*verb, "--help") == 0
-    told = capsys.readouterr().out
-    assert all(option in told for option in words if option.startswith("-"))
+    help_text = capsys.readouterr().out
+    assert all(option in help_text for option in words if option.startswith("-"))
 
 
 def test_the_documented_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Commands that need no network of neurons start without the libraries that take seconds to import."""
+"""Commands that need no neural network start without the libraries that take seconds to import."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ run({"transformers"}, "features", "compare", store, store, "-q")
 """
 
 
-def test_scoring_and_looking_into_stores_are_light(tmp_path: Path) -> None:
+def test_score_and_features_commands_do_not_import_heavy_libraries(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", {"a.jpg": random_regions(1), "b.jpg": random_regions(2)})
     annotation = {
         "question_id": 7,
@@ -40,5 +40,7 @@ def test_scoring_and_looking_into_stores_are_light(tmp_path: Path) -> None:
     predictions.write_text(json.dumps([{"question_id": 7, "answer": "yes"}]))
     command = [sys.executable, "-c", PROBE, str(store), str(predictions), str(annotations)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = [line for line in done.stdout.splitlines() if line.startswith("PROBE")]
-    assert told == ["PROBE score vqa 0", "PROBE features info 0", "PROBE features compare 0"], done.stderr
+    probe_lines = [line for line in done.stdout.splitlines() if line.startswith("PROBE")]
+    assert probe_lines == ["PROBE score vqa 0", "PROBE features info 0", "PROBE features compare 0"], (
+        done.stderr
+    )

@@ -19,7 +19,7 @@ EMBEDDED = Path(str(files("lxmert") / "assets" / "scenes_detector"))
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_tmp_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
 
@@ -67,22 +67,22 @@ def test_look_prints_a_table_and_draws(lxmert: CommandLine, picture: Path, detr:
         assert min(drawn.size) > 100
 
 
-def test_json_tells_the_same_and_draws_nothing_unasked(
+def test_json_lists_objects_and_draws_only_with_output_option(
     lxmert: CommandLine, picture: Path, detr: Path
 ) -> None:
     status, out, _ = lxmert.run("look", picture, "--detector", detr, "--json")
     assert status == 0
-    told = json.loads(out)
-    assert (told["image"], told["detector"], told["drawing"]) == (str(picture), str(detr), None)
-    assert len(told["objects"]) == QUERIES
+    data = json.loads(out)
+    assert (data["image"], data["detector"], data["drawing"]) == (str(picture), str(detr), None)
+    assert len(data["objects"]) == QUERIES
     with Image.open(picture) as image:
-        assert told["size"] == {"width": image.width, "height": image.height}
-        for seen in told["objects"]:
+        assert data["size"] == {"width": image.width, "height": image.height}
+        for seen in data["objects"]:
             x1, y1, x2, y2 = seen["box"]
             assert 0 <= x1 < x2 <= image.width
             assert 0 <= y1 < y2 <= image.height
     assert not Path("scene.objects.png").exists()
-    least = told["objects"][4]["score"]
+    min_score = data["objects"][4]["score"]
     _, out, _ = lxmert.run(
         "look",
         picture,
@@ -90,17 +90,17 @@ def test_json_tells_the_same_and_draws_nothing_unasked(
         detr,
         "--json",
         "--min-score",
-        least - 1e-4,
+        min_score - 1e-4,
         "-o",
         "new/folder/seen.jpg",
     )
-    assert json.loads(out)["objects"] == told["objects"][:5]
+    assert json.loads(out)["objects"] == data["objects"][:5]
     assert json.loads(out)["drawing"] == "new/folder/seen.jpg"
     with Image.open("new/folder/seen.jpg") as drawn:
         assert drawn.format == "JPEG"
 
 
-def test_our_own_detector_tells_attributes_too(lxmert: CommandLine, picture: Path, faster_rcnn: Path) -> None:
+def test_faster_rcnn_json_has_attributes(lxmert: CommandLine, picture: Path, faster_rcnn: Path) -> None:
     _, out, _ = lxmert.run("look", picture, "--detector", faster_rcnn, "--json", "--top", 3)
     found = json.loads(out)["objects"]
     assert len(found) == 3
@@ -117,7 +117,7 @@ def test_given_boxes_are_described_in_their_order(
     assert np.allclose([seen["box"] for seen in json.loads(out)["objects"]], wanted, atol=0.02)
 
 
-def test_a_grid_has_numbers_for_names(lxmert: CommandLine, picture: Path) -> None:
+def test_grid_table_has_only_box_columns(lxmert: CommandLine, picture: Path) -> None:
     Path("grid.json").write_text(json.dumps(RegularGrid(2, 2, PooledPixels(2)).to_dict()))
     status, out, _ = lxmert.run("look", picture, "--detector", "grid.json", "-o", "grid.png")
     assert status == 0
@@ -125,7 +125,7 @@ def test_a_grid_has_numbers_for_names(lxmert: CommandLine, picture: Path) -> Non
     assert "4 objects found by regular-grid-2x2" in out
 
 
-def test_a_misspelt_picture_is_told_before_anything_is_loaded(
+def test_missing_picture_is_reported_before_loading_models(
     lxmert: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lxmert.vision.build.build_extractor", lambda spec: pytest.fail("built one"))
@@ -136,19 +136,19 @@ def test_a_misspelt_picture_is_told_before_anything_is_loaded(
     assert "misspelt.png: no such image" in lxmert.error("ask", "misspelt.png", "what is red?")
 
 
-def test_no_object_at_all_is_said(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+def test_look_says_when_no_objects_are_found(lxmert: CommandLine, picture: Path, detr: Path) -> None:
     status, out, _ = lxmert.run("look", picture, "--detector", detr, "--min-score", 1.0)
     assert status == 0
     assert out.startswith("No objects found by detr-detr-36-")
 
 
-def test_the_picture_itself_is_never_drawn_over(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+def test_output_equal_to_input_picture_is_rejected(lxmert: CommandLine, picture: Path, detr: Path) -> None:
     before = picture.read_bytes()
     assert "is the picture itself" in lxmert.error("look", picture, "--detector", detr, "-o", picture)
     assert picture.read_bytes() == before
 
 
-def test_a_picture_of_the_home_is_never_drawn_over(
+def test_output_equal_to_input_picture_with_tilde_is_rejected(
     lxmert: CommandLine, picture: Path, detr: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(picture.parent))
@@ -156,7 +156,7 @@ def test_a_picture_of_the_home_is_never_drawn_over(
     assert "is the picture itself" in lxmert.error(*words)
 
 
-def test_kinds_of_pictures_that_cannot_be_written_are_told_before_any_work(
+def test_unsupported_output_extensions_are_rejected_before_detection(
     lxmert: CommandLine, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lxmert.vision.build.build_extractor", lambda spec: pytest.fail("built one"))
@@ -165,7 +165,7 @@ def test_kinds_of_pictures_that_cannot_be_written_are_told_before_any_work(
         assert f"pictures cannot be saved with the extension {ending!r}; use .png or .jpg" in message
 
 
-def test_bad_input_is_one_line(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+def test_invalid_input_prints_one_error_line(lxmert: CommandLine, picture: Path, detr: Path) -> None:
     Path("broken.png").write_bytes(picture.read_bytes()[:300])
     Path("empty.json").write_text("[]")
     for words, expected in (
@@ -188,6 +188,6 @@ def test_bad_input_is_one_line(lxmert: CommandLine, picture: Path, detr: Path) -
 @pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the embedded detector is not there")
 def test_the_embedded_detector_is_the_default(lxmert: CommandLine, picture: Path) -> None:
     _, out, _ = lxmert.run("look", picture, "--json")
-    told = json.loads(out)
-    assert told["detector"] == "scenes"
-    assert all(seen["name"] for seen in told["objects"])
+    data = json.loads(out)
+    assert data["detector"] == "scenes"
+    assert all(seen["name"] for seen in data["objects"])

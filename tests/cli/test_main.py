@@ -1,4 +1,4 @@
-"""The command line as a whole: what it writes to outputs of other encodings, and options that do not fit."""
+"""The command line as a whole: output encodings, options that do not fit, interrupts and signals."""
 
 import json
 import multiprocessing
@@ -26,7 +26,7 @@ from tests.command_line import exit_status
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_signs_that_the_output_cannot_show_do_not_end_the_work(
+def test_characters_missing_in_output_encoding_do_not_fail_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     out, err = BytesIO(), BytesIO()
@@ -37,13 +37,13 @@ def test_signs_that_the_output_cannot_show_do_not_end_the_work(
     sys.stdout.flush()
     sys.stderr.flush()
     assert status == 0, err.getvalue()
-    told = out.getvalue().decode(encoding)
-    assert "of 2 correct. Seed 3" in told
-    assert ("✓" in told) == (encoding == "utf-8")
+    output = out.getvalue().decode(encoding)
+    assert "of 2 correct. Seed 3" in output
+    assert ("✓" in output) == (encoding == "utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_json_is_json_whatever_the_encoding_of_the_output(
+def test_json_output_is_utf8_for_any_stdout_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     out = BytesIO()
@@ -54,8 +54,8 @@ def test_json_is_json_whatever_the_encoding_of_the_output(
     (tmp_path / "plain.png").rename(picture)
     assert exit_status("ask", picture, question, "--json") == 0
     sys.stdout.flush()
-    told = json.loads(out.getvalue().decode("utf-8"))
-    assert (told["question"], told["image"]) == (question, str(picture))
+    data = json.loads(out.getvalue().decode("utf-8"))
+    assert (data["question"], data["image"]) == (question, str(picture))
 
 
 def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[s
     assert "--evaluator can only be used with the task vqa, not with gqa" in capsys.readouterr().err
 
 
-def test_an_evaluator_that_cannot_score_the_files_is_refused(
+def test_evaluator_option_with_own_file_format_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = ["--files", "format=lxmert", "--evaluator", "before-2021-03"]
@@ -74,17 +74,17 @@ def test_an_evaluator_that_cannot_score_the_files_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("task", "change", "told"),
+    ("task", "change", "message"),
     [
         ("vqa", "questions={part}.json", "--files: questions contains {part}"),
         ("gqa", "questions=own.jsonl", "--files: questions is own.jsonl: your own questions"),
     ],
 )
-def test_a_file_name_that_cannot_be_is_told_of_the_option(
-    task: str, change: str, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_invalid_file_name_error_names_files_option(
+    task: str, change: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert exit_status("eval", "scenes", str(tmp_path), "--task", task, "--files", change) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_python_dash_m_lxmert_is_the_command_line(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_python_dash_m_lxmert_is_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("group", [[], ["answers"], ["features"], ["scenes"], ["score"]], ids=" ".join)
-def test_no_line_of_a_list_of_verbs_is_cut_off(
+def test_help_shows_command_summaries_untruncated(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: list[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -108,9 +108,7 @@ def test_no_line_of_a_list_of_verbs_is_cut_off(
     assert "..." not in verbs
 
 
-def test_an_error_of_the_system_names_the_file_and_what_is_wrong(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_os_error_names_file_and_cause(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.write_text("")
     assert exit_status("demo", "--output", str(taken)) == 1
@@ -118,7 +116,7 @@ def test_an_error_of_the_system_names_the_file_and_what_is_wrong(
 
 
 @pytest.mark.parametrize("has_checkpoint", [True, False])
-def test_an_interrupted_training_tells_how_to_go_on(
+def test_interrupted_training_suggests_resume_if_checkpoint_exists(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], has_checkpoint: bool
 ) -> None:
     if has_checkpoint:
@@ -130,7 +128,7 @@ def test_an_interrupted_training_tells_how_to_go_on(
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_a_run_that_ends_well_leaves_the_process_group(tmp_path: Path, interrupted: bool) -> None:
+def test_training_run_leaves_process_group_unless_interrupted(tmp_path: Path, interrupted: bool) -> None:
     store = f"file://{tmp_path / 'store'}"
     distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     try:
@@ -143,7 +141,7 @@ def test_a_run_that_ends_well_leaves_the_process_group(tmp_path: Path, interrupt
 
 
 @pytest.fixture
-def _same_handlers() -> Iterator[None]:
+def _signal_handlers_restored() -> Iterator[None]:
     """Handlers of signals are again what they were."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
     yield
@@ -152,8 +150,8 @@ def _same_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("_same_handlers")
-def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_own_status(
+@pytest.mark.usefixtures("_signal_handlers_restored")
+def test_sigterm_ends_training_like_ctrl_c_with_status_143(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(*_: object, **__: object) -> None:
@@ -169,21 +167,21 @@ def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_o
             subprocess.run(["kill", str(worker)], check=True)
             time.sleep(1)
 
-    def told_again() -> bool:
+    def send_second_sigterm() -> bool:
         os.kill(os.getpid(), signal.SIGTERM)
         return True
 
     monkeypatch.setattr(running, "pretrain", train)
-    monkeypatch.setattr("lxmert.training.running.is_main_process", told_again)
+    monkeypatch.setattr("lxmert.training.running.is_main_process", send_second_sigterm)
     recipe = Path(__file__).parents[2] / "configs" / "scenes_pretrain.yaml"
     assert exit_status("pretrain", "--config", recipe, "-o", tmp_path) == 143
-    told = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}"
-    told += ": run the same command with --resume to continue"
-    assert capsys.readouterr().err.strip() == told
+    expected = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}"
+    expected += ": run the same command with --resume to continue"
+    assert capsys.readouterr().err.strip() == expected
 
 
-@pytest.mark.usefixtures("_same_handlers")
-def test_a_forked_process_ends_at_sigterm_without_a_word(
+@pytest.mark.usefixtures("_signal_handlers_restored")
+def test_forked_process_ends_at_sigterm_without_output(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def work(*_: object, **__: object) -> None:
@@ -200,7 +198,7 @@ def test_a_forked_process_ends_at_sigterm_without_a_word(
     assert capfd.readouterr().err == ""
 
 
-def test_other_threads_and_programs_with_a_handler_of_their_own_may_call_it(
+def test_main_works_in_threads_and_keeps_custom_sigterm_handler(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with ThreadPoolExecutor() as threads:

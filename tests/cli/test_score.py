@@ -1,4 +1,4 @@
-"""`lxmert score`, `lxmert validate-submission` and `lxmert answers`: what they print, and how they end."""
+"""`lxmert score`, `lxmert validate-submission` and `lxmert answers`: what they print, and exit statuses."""
 
 import json
 import subprocess
@@ -24,17 +24,17 @@ ANNOTATORS = {
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.chdir(tmp_path)
 
-    def run_it(line: str) -> tuple[int, str, str]:
+    def run_line(line: str) -> tuple[int, str, str]:
         return CommandLine(capsys).run(*line.split())
 
-    return run_it
+    return run_line
 
 
 def write(name: str, content: Any) -> None:
     Path(name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
-def write_vqa(**said: str) -> None:
+def write_vqa(**predicted: str) -> None:
     annotations = [
         {
             "question_id": one,
@@ -54,7 +54,8 @@ def write_vqa(**said: str) -> None:
     write("questions.json", {"questions": asked})
     write("minival.json", {"questions": asked[:2]})
     write(
-        "predictions.json", [{"question_id": int(one[1:]), "answer": answer} for one, answer in said.items()]
+        "predictions.json",
+        [{"question_id": int(one[1:]), "answer": answer} for one, answer in predicted.items()],
     )
 
 
@@ -71,7 +72,7 @@ def gqa_question(answer: str, **changes: Any) -> dict[str, Any]:
 class TestVqa:
     SCORE = "score vqa -p predictions.json -a annotations.json"
 
-    def test_the_table_and_the_json_hold_the_official_figures(self, run: Run) -> None:
+    def test_table_and_json_have_official_vqa_scores(self, run: Run) -> None:
         write_vqa(q1="yes", q2="Dog", q3="café")
         status, out, err = run(self.SCORE)
         assert (status, err) == (0, "")
@@ -84,12 +85,12 @@ class TestVqa:
         assert found["questionsPerAnswerType"] == {"yes/no": 1, "other": 2}
         assert (found["rows"], found["faults"], found["evaluator"]) == (3, [], "present")
 
-    def test_the_older_evaluator_leaves_articles_to_the_annotators(self, run: Run) -> None:
+    def test_older_evaluator_does_not_remove_articles_from_annotations(self, run: Run) -> None:
         write_vqa(q1="yes", q2="Dog", q3="café")
         found = json.loads(run(f"{self.SCORE} --evaluator before-2021-03 --json")[1])
         assert (found["overall"], found["evaluator"]) == (66.67, "before-2021-03")
 
-    def test_types_of_questions_cannot_command_the_terminal(
+    def test_control_characters_in_question_types_are_escaped(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(ANNOTATORS, 4, ("how\x1b[2J", "oth\x1b]0;er\x07", ["many"] * 10))
@@ -100,12 +101,12 @@ class TestVqa:
         assert r"how\x1b[2J" in out
         assert r"oth\x1b]0;er\x07" in out
 
-    def test_each_question_into_a_file(self, run: Run) -> None:
+    def test_per_question_option_writes_scores_to_file(self, run: Run) -> None:
         write_vqa(q1="yes", q2="Dog", q3="cafe")
         assert run(f"{self.SCORE} --per-question each.json")[0] == 0
         assert json.loads(Path("each.json").read_text()) == {"1": 100.0, "2": 60.0, "3": 0.0}
 
-    def test_missing_predictions(self, run: Run) -> None:
+    def test_missing_predictions_fail_unless_allow_missing(self, run: Run) -> None:
         write_vqa(q1="yes")
         status, out, err = run(self.SCORE)
         assert (status, out, err.count("\n")) == (1, "", 1)
@@ -116,7 +117,7 @@ class TestVqa:
         assert "33.33 %" in out
         assert err == "note: questions without a prediction: 2 (2, 3); counted as wrong\n"
 
-    def test_unknown_predictions(self, run: Run) -> None:
+    def test_unknown_predictions_fail_unless_ignore_unknown(self, run: Run) -> None:
         write_vqa(q1="yes", q2="cat", q3="café", q9="x")
         status, _, err = run(self.SCORE)
         assert (status, err.count("\n")) == (1, 1)
@@ -125,7 +126,7 @@ class TestVqa:
         assert found["overall"] == 100.0
         assert found["faults"] == [{"kind": "unknown", "count": 1, "examples": ["9"]}]
 
-    def test_only_the_questions_of_a_file(self, run: Run) -> None:
+    def test_questions_option_limits_scored_questions(self, run: Run) -> None:
         write_vqa(q1="yes", q2="cat", q3="wrong")
         found = json.loads(run(f"{self.SCORE} -q minival.json --json")[1])
         assert (found["overall"], found["questions"], found["faults"]) == (100.0, 2, [])
@@ -134,7 +135,7 @@ class TestVqa:
         assert status == 1
         assert "minival.json: 1 of 1 questions are not in annotations.json, starting with 77" in err
 
-    def test_repeated_predictions_are_told_and_the_last_one_counts(self, run: Run) -> None:
+    def test_repeated_predictions_are_reported_and_last_one_counts(self, run: Run) -> None:
         write_vqa(q1="no", q2="cat", q3="café")
         rows = json.loads(Path("predictions.json").read_text())
         write("predictions.json", [*rows, {"question_id": 1, "answer": "yes"}])
@@ -156,7 +157,7 @@ class TestVqa:
             ("[{", "not JSON"),
         ],
     )
-    def test_rows_that_cannot_be_scored_are_one_line(self, rows: Any, message: str, run: Run) -> None:
+    def test_invalid_rows_print_one_error_line(self, rows: Any, message: str, run: Run) -> None:
         write_vqa()
         write("predictions.json", rows)
         status, out, err = run(self.SCORE)
@@ -165,7 +166,7 @@ class TestVqa:
         assert message in err
 
     @pytest.mark.parametrize("annotations", ["absent.json", "questions.json", "predictions.json"])
-    def test_wrong_annotations_are_one_line(self, annotations: str, run: Run) -> None:
+    def test_invalid_annotations_print_one_error_line(self, annotations: str, run: Run) -> None:
         write_vqa(q1="yes")
         status, _, err = run(f"score vqa -p predictions.json -a {annotations}")
         assert (status, err.count("\n")) == (1, 1)
@@ -173,10 +174,10 @@ class TestVqa:
 
 
 class TestGqa:
-    def test_scores_with_everything_that_belongs_to_it(self, run: Run) -> None:
-        pointing = {"answer": {}, "question": {"1": "a"}, "fullAnswer": {}}
+    def test_optional_files_give_all_gqa_metrics(self, run: Run) -> None:
+        grounding_annotations = {"answer": {}, "question": {"1": "a"}, "fullAnswer": {}}
         questions = {
-            "01": gqa_question("red", entailed=["02"], annotations=pointing),
+            "01": gqa_question("red", entailed=["02"], annotations=grounding_annotations),
             "02": gqa_question("no", isBalanced=False),
             "03": gqa_question("blue"),
         }
@@ -187,29 +188,35 @@ class TestGqa:
             {"1": {"width": 10, "height": 10, "objects": {"a": {"x": 0, "y": 0, "w": 5, "h": 5}}}},
         )
         write("attentions.json", [{"questionId": one, "attention": [[1, 0], [0, 0]]} for one in questions])
-        said = {"01": "red", "02": "no", "03": "green", "99": "red"}
-        write("predictions.json", [{"questionId": one, "prediction": answer} for one, answer in said.items()])
+        predicted = {"01": "red", "02": "no", "03": "green", "99": "red"}
+        write(
+            "predictions.json",
+            [{"questionId": one, "prediction": answer} for one, answer in predicted.items()],
+        )
         files = "--choices choices.json --scene-graphs scenes.json --attentions attentions.json"
         status, out, err = run(f"score gqa -p predictions.json -a questions.json {files}")
         assert (status, err) == (0, "note: predictions for unknown questions: 1 (99); ignored\n")
-        told = {
+        table = {
             line.split("│")[1].strip(): line.split("│")[3].strip() for line in out.splitlines() if "│" in line
         }
-        assert (told["accuracy"], told["consistency"], told["validity"]) == (
+        assert (table["accuracy"], table["consistency"], table["validity"]) == (
             "50.00 %",
             "100.00 %",
             "100.00 %",
         )
-        assert (told["plausibility"], told["grounding"]) == ("50.00 %", "50.00 %")
+        assert (table["plausibility"], table["grounding"]) == ("50.00 %", "50.00 %")
         # red 1 and 1, blue 1 and 0 (green is no true answer): 1, of 2 questions; over 100.
-        assert told["distribution"] == "0.01 (lower is better)"
+        assert table["distribution"] == "0.01 (lower is better)"
         found = json.loads(run("score gqa -p predictions.json -q questions.json --json")[1])
         assert (found["accuracy"], found["consistency"], found["validity"]) == (50, 100, None)
         assert found["accuracyPerStructuralType"] == {"query": [50, 2]}
 
-    def test_only_the_questions_of_a_file_and_attention_over_objects(self, run: Run) -> None:
-        pointing = {"answer": {}, "question": {"1": "a"}, "fullAnswer": {}}
-        write("all.json", {"01": gqa_question("red", annotations=pointing), "02": gqa_question("blue")})
+    def test_questions_option_and_attention_over_objects_are_applied(self, run: Run) -> None:
+        grounding_annotations = {"answer": {}, "question": {"1": "a"}, "fullAnswer": {}}
+        write(
+            "all.json",
+            {"01": gqa_question("red", annotations=grounding_annotations), "02": gqa_question("blue")},
+        )
         write("one.json", {"01": gqa_question("red")})
         write("predictions.json", [{"questionId": one, "prediction": "red"} for one in ("01", "02")])
         write(
@@ -229,7 +236,7 @@ class TestGqa:
             [],
         )
 
-    def test_consistency_that_cannot_be_told_is_a_note(self, run: Run) -> None:
+    def test_missing_entailed_questions_omit_consistency_with_note(self, run: Run) -> None:
         write("questions.json", {"01": gqa_question("red", entailed=["88"])})
         write("predictions.json", [{"questionId": "01", "prediction": "red"}])
         status, _, err = run("score gqa -p predictions.json -a questions.json")
@@ -240,7 +247,7 @@ class TestGqa:
         assert run("score gqa -p predictions.json -a questions.json --consistency require")[0] == 1
         assert run("score gqa -p predictions.json -a questions.json --consistency off")[2] == ""
 
-    def test_without_annotations_it_is_wrong_usage(self, run: Run) -> None:
+    def test_missing_annotations_option_exits_with_status_2(self, run: Run) -> None:
         write("predictions.json", [])
         status, _, err = run("score gqa -p predictions.json")
         assert status == 2
@@ -248,7 +255,7 @@ class TestGqa:
 
 
 class TestNlvr2:
-    def test_missing_predictions_never_end_with_status_zero(self, run: Run) -> None:
+    def test_missing_nlvr2_predictions_fail_unless_allow_missing(self, run: Run) -> None:
         names = ("dev-1-0-0", "dev-1-1-0", "dev-2-0-0")
         write("dev.json", "".join(json.dumps({"identifier": one, "label": "True"}) + "\n" for one in names))
         write("predictions.csv", "dev-1-0-0,True\ndev-1-1-0, True\n")
@@ -269,8 +276,8 @@ class TestNlvr2:
         assert (found["accuracy"], found["examples"]) == (1, 1)
 
 
-class TestValidating:
-    def test_a_file_that_may_be_handed_in(self, run: Run) -> None:
+class TestValidateSubmission:
+    def test_valid_file_exits_with_status_0(self, run: Run) -> None:
         write_vqa(q1="yes", q2="cat", q3="x")
         status, out, err = run("validate-submission vqa predictions.json -q questions.json")
         assert (status, err) == (0, "")
@@ -278,7 +285,7 @@ class TestValidating:
             "predictions.json: valid; predictions: 3, expected: 3 (one for each question of questions.json)\n"
         )
 
-    def test_faults_end_with_status_one_and_a_line_each(self, run: Run) -> None:
+    def test_faults_exit_with_status_1_and_one_line_each(self, run: Run) -> None:
         write_vqa(q1="yes", q2="", q9="x")
         status, out, err = run("validate-submission vqa predictions.json -q questions.json")
         assert status == 1
@@ -293,9 +300,7 @@ class TestValidating:
         assert (status, found["valid"], found["rows"], found["expected"]) == (1, False, 3, 3)
         assert [fault["kind"] for fault in found["faults"]] == ["empty-answer", "missing", "unknown"]
 
-    def test_a_file_that_cannot_be_read_is_a_fault_and_questions_that_cannot_are_an_error(
-        self, run: Run
-    ) -> None:
+    def test_unreadable_predictions_are_fault_and_unreadable_questions_error(self, run: Run) -> None:
         write_vqa()
         status, _, err = run("validate-submission gqa absent.json -q absent.json")
         assert (status, err.count("\n")) == (1, 1)
@@ -305,52 +310,52 @@ class TestValidating:
         assert err.startswith("fault: file that cannot be read: 1 (absent.json: no such file")
 
 
-def write_own(**said: str) -> None:
+def write_own_files(**predicted: str) -> None:
     """Questions of one's own, and predictions for them."""
     lines = [
         {"image": "x", "sentence": "?", "answer": "Red", "id": "a"},
         {"image": "x", "sentence": "?", "answers": ["red"] * 4 + ["pink"], "id": "b"},
     ]
     write("own.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    write("own.json", [{"question_id": one, "answer": answer} for one, answer in said.items()])
+    write("own.json", [{"question_id": one, "answer": answer} for one, answer in predicted.items()])
 
 
-class TestOwn:
+class TestOwnFiles:
     def test_own_questions_are_scored_by_their_soft_labels(self, run: Run) -> None:
-        write_own(a="red", b="pink")
+        write_own_files(a="red", b="pink")
         status, out, err = run("score vqa -p own.json -a own.jsonl --per-question each.json")
         assert (status, err) == (0, "")
         assert "30.00 %" in out  # 0, for it is spelled otherwise, and 0.6 for one of five people
         assert json.loads(Path("each.json").read_text()) == {"a": 0.0, "b": pytest.approx(60)}
-        told = json.loads(run("score vqa -p own.json -a own.jsonl --json")[1])
-        assert (told["task"], told["overall"], told["questions"]) == ("vqa", pytest.approx(30), 2)
-        assert "per_question" not in told
+        scores = json.loads(run("score vqa -p own.json -a own.jsonl --json")[1])
+        assert (scores["task"], scores["overall"], scores["questions"]) == ("vqa", pytest.approx(30), 2)
+        assert "per_question" not in scores
 
-    def test_own_questions_without_a_prediction_are_told(self, run: Run) -> None:
-        write_own(b="red")
+    def test_own_questions_without_prediction_are_reported(self, run: Run) -> None:
+        write_own_files(b="red")
         status, _, err = run("score vqa -p own.json -a own.jsonl")
         assert (status, "questions without a prediction: 1 (a)" in err) == (1, True)
         assert "50.00 %" in run("score vqa -p own.json -a own.jsonl --allow-missing")[1]
         status, _, err = run("validate-submission vqa own.json -q own.jsonl")
         assert (status, "fault: questions without a prediction: 1 (a)" in err) == (1, True)
-        write_own(a="red", b="red")
+        write_own_files(a="red", b="red")
         assert run("validate-submission vqa own.json -q own.jsonl")[0] == 0
 
-    def test_an_evaluator_is_of_the_official_files(self, run: Run) -> None:
-        write_own(a="red", b="red")
+    def test_evaluator_option_is_rejected_for_own_files(self, run: Run) -> None:
+        write_own_files(a="red", b="red")
         status, _, err = run("score vqa -p own.json -a own.jsonl --evaluator before-2021-03")
         assert (status, "--evaluator can only be used with the official files" in err) == (2, True)
 
-    def test_own_answers_are_listed_and_covered_as_they_are_spelled(self, run: Run) -> None:
-        write_own()
+    def test_own_answers_are_built_and_covered_without_normalising(self, run: Run) -> None:
+        write_own_files()
         assert run("answers build vqa own.jsonl -o answers.json --min-count 1")[0] == 0
         assert json.loads(Path("answers.json").read_text()) == ["Red", "red"]
         write("answers.json", ["pink"])
         found = json.loads(run("answers cover vqa answers.json own.jsonl --json")[1])
         assert (found["answerable"], found["bestScore"]) == (1, pytest.approx(0.3))
 
-    def test_own_questions_are_of_the_task_vqa(self, run: Run) -> None:
-        write_own(a="red", b="red")
+    def test_own_files_are_rejected_for_task_gqa(self, run: Run) -> None:
+        write_own_files(a="red", b="red")
         write("answers.json", ["pink"])
         for words in (
             "score gqa -p own.json -a own.jsonl",
@@ -362,14 +367,14 @@ class TestOwn:
             status, _, err = run(words)
             assert (status, "own.jsonl: " in err, "use vqa instead of gqa" in err) == (1, True, True), err
 
-    def test_own_lines_without_a_question_cannot_be_scored(self, run: Run) -> None:
-        write_own()
+    def test_own_file_without_questions_is_rejected(self, run: Run) -> None:
+        write_own_files()
         write("own.jsonl", "\n")
         status, _, err = run("score vqa -p own.json -a own.jsonl")
         assert (status, "no question" in err) == (1, True), err
 
-    def test_own_files_and_official_ones_do_not_go_together(self, run: Run) -> None:
-        write_own(a="red", b="red")
+    def test_own_and_official_files_cannot_be_combined(self, run: Run) -> None:
+        write_own_files(a="red", b="red")
         write_vqa()
         write("answers.json", ["pink"])
         for verb in ("build vqa -o new.json", "cover vqa answers.json"):
@@ -381,7 +386,7 @@ class TestOwn:
 
 
 class TestAnswers:
-    def test_vqa_answers_are_normalised_and_counted(self, run: Run) -> None:
+    def test_build_normalises_and_counts_vqa_answers(self, run: Run) -> None:
         write_vqa()
         status, out, _ = run(
             "answers build vqa annotations.json annotations.json -o answers.json --min-count 2"
@@ -395,7 +400,7 @@ class TestAnswers:
         assert (status, err.count("\n")) == (1, 1)  # no answer is that of nine questions
         assert json.loads(Path("answers.json").read_text()) == ["café", "cat", "yes"]
 
-    def test_vqa_is_covered_as_normalised_or_as_spelled(self, run: Run) -> None:
+    def test_vqa_coverage_normalises_answers_unless_raw(self, run: Run) -> None:
         write_vqa()
         write("answers.json", ["dog", "yes"])
         found = json.loads(run("answers cover vqa answers.json annotations.json --json")[1])
@@ -403,8 +408,11 @@ class TestAnswers:
         found = json.loads(run("answers cover vqa answers.json annotations.json --raw --json")[1])
         assert (found["answerable"], found["bestScore"]) == (1, pytest.approx(1 / 3))
 
-    def test_coverage_names_what_is_lacking(self, run: Run) -> None:
-        write("questions.json", {f"0{n}": gqa_question(said) for n, said in enumerate(["red", "red", "Red"])})
+    def test_coverage_lists_unknown_answers(self, run: Run) -> None:
+        write(
+            "questions.json",
+            {f"0{n}": gqa_question(answer) for n, answer in enumerate(["red", "red", "Red"])},
+        )
         write("answers.json", ["red", "blue"])
         found = json.loads(run("answers cover gqa answers.json questions.json --json")[1])
         assert (found["answers"], found["questions"], found["answerable"]) == (2, 3, 2)
@@ -426,12 +434,12 @@ for line in sys.argv[1:]:
 """
 
 
-def test_no_library_that_takes_seconds_to_import_is_needed(run: Run) -> None:
+def test_score_and_validate_do_not_import_torch_or_transformers(run: Run) -> None:
     write("questions.json", {"01": gqa_question("red")})
     write("gqa.json", [{"questionId": "01", "prediction": "red"}])
     write("dev.json", json.dumps({"identifier": "dev-1-0-0", "label": "True"}))
     write("nlvr2.csv", "dev-1-0-0,True\n")
-    write_own(a="red", b="red")
+    write_own_files(a="red", b="red")
     lines = (
         "score gqa -p gqa.json -a questions.json",
         "score nlvr2 -p nlvr2.csv -a dev.json",

@@ -1,4 +1,4 @@
-"""Faithfulness: accuracy as words or objects are taken away, counted by hand with answers laid down."""
+"""`faithfulness`: accuracy while words or objects are removed, checked by hand with a stub `Case`."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -10,13 +10,13 @@ from torch import Tensor
 from lxmert import LxmertPredictor
 from lxmert.errors import InputError
 from lxmert.explain import METHODS
-from lxmert.explain import faithfulness as room
+from lxmert.explain import faithfulness as faithfulness_module
 from lxmert.explain.case import Case, Weights
 from lxmert.explain.faithfulness import AnnotatedQuestion, Faithfulness, faithfulness
 from lxmert.scenes import sample
 
 
-class LaidDown:
+class StubCase:
     """In place of a `Case`: 2 words, 4 objects; the answer is class 1 while word 1 and object 2 are there."""
 
     words = ("a", "b")
@@ -30,7 +30,7 @@ class LaidDown:
         return torch.stack([lost.float(), 1 - lost.float()], dim=1)
 
 
-def knows(_: Any) -> Weights:
+def known_weights(_: Any) -> Weights:
     return Weights(torch.tensor([0.0, 1.0]), torch.tensor([0.1, 0.2, 0.9, 0.3]))
 
 
@@ -38,30 +38,30 @@ PREDICTOR: Any = SimpleNamespace(processor=SimpleNamespace(require_answers=lambd
 REGIONS: Any = None
 
 
-def test_the_weightiest_goes_first_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "Case", LaidDown)
+def test_most_first_and_least_first_remove_parts_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faithfulness_module, "Case", StubCase)
     asked = [AnnotatedQuestion(REGIONS, "?", "yes"), AnnotatedQuestion(REGIONS, "?", "yes")]
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
-    found = faithfulness(PREDICTOR, asked, knows, "objects", shares)
+    found = faithfulness(PREDICTOR, asked, known_weights, "objects", shares)
     assert found.most_first == (1, 0, 0, 0, 0)
     assert found.least_first == (1, 1, 1, 1, 0)
     assert found.most_first_area == pytest.approx(0.125)
     assert found.least_first_area == pytest.approx(0.875)
-    words = faithfulness(PREDICTOR, asked, knows, "words", (0.0, 0.5, 1.0))
+    words = faithfulness(PREDICTOR, asked, known_weights, "words", (0.0, 0.5, 1.0))
     assert (words.most_first, words.least_first) == ((1, 0, 0), (1, 1, 0))
 
 
-def test_the_shares_are_those_of_the_papers_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "Case", LaidDown)
-    found = faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], knows, "objects")
+def test_default_shares_equal_those_of_paper_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faithfulness_module, "Case", StubCase)
+    found = faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], known_weights, "objects")
     assert found.shares == (0, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 1)
     assert found.least_first == (1, 1, 1, 1, 1, 1, 0, 0, 0), "of 4 objects 3 are gone up to 3.5"
 
 
-def test_accuracy_is_of_the_right_answer_and_the_mean_of_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "Case", LaidDown)
+def test_accuracy_is_mean_over_questions_of_correct_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faithfulness_module, "Case", StubCase)
     asked = [AnnotatedQuestion(REGIONS, "?", answer) for answer in ("yes", "no", "unheard of", "yes")]
-    found = faithfulness(PREDICTOR, asked, knows, "objects", (0.0, 0.25, 1.0))
+    found = faithfulness(PREDICTOR, asked, known_weights, "objects", (0.0, 0.25, 1.0))
     assert found.most_first == (0.5, 0.25, 0.25)
 
 
@@ -71,15 +71,15 @@ def test_areas_are_trapezoids_between_uneven_shares() -> None:
     assert found.least_first_area == pytest.approx(0.5 + 0.1 + 0.2)
 
 
-def test_no_question_is_refused() -> None:
+def test_empty_question_list_is_rejected() -> None:
     with pytest.raises(InputError, match="no question to measure"):
-        faithfulness(PREDICTOR, [], knows, "objects")
+        faithfulness(PREDICTOR, [], known_weights, "objects")
 
 
 def test_a_part_that_is_neither_words_nor_objects_is_refused() -> None:
     part: Any = "word"
     with pytest.raises(InputError, match="part is 'word', expected words, objects"):
-        faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], knows, part)
+        faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], known_weights, part)
 
 
 def test_explanations_of_the_embedded_model_beat_chance() -> None:
@@ -92,12 +92,12 @@ def test_explanations_of_the_embedded_model_beat_chance() -> None:
         asked += [AnnotatedQuestion(regions, one.text, one.answer) for one in questions]
     generator = torch.Generator().manual_seed(0)
 
-    def by_lot(case: Case) -> Weights:
+    def random_weights(case: Case) -> Weights:
         return Weights(
             torch.rand(len(case.words), generator=generator), torch.rand(case.objects, generator=generator)
         )
 
-    chance = faithfulness(predictor, asked, by_lot, "objects")
+    chance = faithfulness(predictor, asked, random_weights, "objects")
     for method in ("relevance", "removal"):
         found = faithfulness(predictor, asked, METHODS[method], "objects")
         assert found.most_first_area < chance.most_first_area < found.least_first_area

@@ -45,7 +45,7 @@ def regions(predictor: LxmertPredictor, picture: Image.Image) -> Regions:
     return found
 
 
-def nothing(predictor: LxmertPredictor) -> Regions:
+def regions_without_objects(predictor: LxmertPredictor) -> Regions:
     return Regions(
         torch.zeros(0, 4), torch.zeros(0, predictor.model.config.visual_feat_dim), (60, 91), "none"
     )
@@ -58,7 +58,7 @@ def predictor_like(predictor: LxmertPredictor, **settings: Any) -> LxmertPredict
 
 
 @pytest.fixture
-def untouched(predictor: LxmertPredictor) -> Iterator[None]:
+def model_unchanged(predictor: LxmertPredictor) -> Iterator[None]:
     """Weights and their settings are as before."""
     before = {name: weight.clone() for name, weight in predictor.model.named_parameters()}
     yield
@@ -69,7 +69,7 @@ def untouched(predictor: LxmertPredictor) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.usefixtures("untouched")
+@pytest.mark.usefixtures("model_unchanged")
 def test_every_method_weighs_each_word_and_object(
     predictor: LxmertPredictor, regions: Regions, method: str
 ) -> None:
@@ -87,13 +87,13 @@ def test_every_method_weighs_each_word_and_object(
     assert ranked == sorted(explanation.object_weights, reverse=True)
 
 
-def test_relevance_carries_what_of_each_map_raises_the_answer(
+def test_relevance_propagates_positive_gradient_weighted_maps(
     predictor: LxmertPredictor, regions: Regions
 ) -> None:
     case = Case(predictor, regions, QUESTION)
     made = case.forward()
 
-    def raising(layers: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    def positive_products(layers: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
         slopes = torch.autograd.grad(made.score, layers, retain_graph=True, materialize_grads=True)
         products = [weights[0] * slope[0] for weights, slope in zip(layers, slopes, strict=True)]
         return [torch.where(heads > 0, heads, 0.0).sum(dim=0) / len(heads) for heads in products]
@@ -101,12 +101,12 @@ def test_relevance_carries_what_of_each_map_raises_the_answer(
     output = made.output
     words, objects = propagate_relevance(
         GradientWeightedMaps(
-            words=raising(output.language_attentions),
-            objects=raising(output.vision_attentions),
-            words_to_objects=raising(output.cross_encoder_attentions),
-            objects_to_words=raising(output.vision_to_language_attentions),
-            words_to_words=raising(output.cross_language_self_attentions),
-            objects_to_objects=raising(output.cross_vision_self_attentions),
+            words=positive_products(output.language_attentions),
+            objects=positive_products(output.vision_attentions),
+            words_to_objects=positive_products(output.cross_encoder_attentions),
+            objects_to_words=positive_products(output.vision_to_language_attentions),
+            words_to_words=positive_products(output.cross_language_self_attentions),
+            objects_to_objects=positive_products(output.cross_vision_self_attentions),
         ),
         made.word_vectors.shape[1],
         made.features.shape[1],
@@ -128,7 +128,7 @@ def test_a_model_in_bfloat16_is_explained_nearly_as_in_float32(
     assert rounded.object_weights == pytest.approx(exact.object_weights, abs=0.3 * largest)
 
 
-def test_pieces_of_a_word_are_one_word(predictor: LxmertPredictor, regions: Regions) -> None:
+def test_word_weight_is_sum_over_its_word_pieces(predictor: LxmertPredictor, regions: Regions) -> None:
     case = Case(predictor, regions, "Is it purplexyz?")
     pieces = predictor.processor.tokenizer.tokenize("Is it purplexyz?")
     assert "".join(word.text for word in case.words) == "".join(pieces).replace("##", "")
@@ -137,7 +137,7 @@ def test_pieces_of_a_word_are_one_word(predictor: LxmertPredictor, regions: Regi
     assert weights.words.tolist() == [float(sum(word.positions)) for word in case.words]
 
 
-def test_pieces_may_have_another_prefix_than_berts(predictor: LxmertPredictor, regions: Regions) -> None:
+def test_word_pieces_with_other_prefix_are_joined(predictor: LxmertPredictor, regions: Regions) -> None:
     folder = embedded_model_folder()
     words = (folder / "vocab.txt").read_text().replace("\n##", "\n@@").splitlines()
     tokenizer = LxmertTokenizerFast(
@@ -151,7 +151,7 @@ def test_pieces_may_have_another_prefix_than_berts(predictor: LxmertPredictor, r
     assert unknown_words(tokenizer, asked) == unknown_words(predictor.processor.tokenizer, asked) != []
 
 
-def test_removal_is_the_fall_of_the_answer_when_the_object_was_never_there(
+def test_removal_weight_is_probability_drop_without_object(
     predictor: LxmertPredictor, regions: Regions
 ) -> None:
     explanation = explain(predictor, regions, QUESTION, method="removal")
@@ -162,13 +162,13 @@ def test_removal_is_the_fall_of_the_answer_when_the_object_was_never_there(
         assert weight == pytest.approx(explanation.answer.probability - left.probability, abs=1e-5)
 
 
-def test_an_image_that_lost_its_only_object_is_one_without_any(
+def test_removal_of_only_object_equals_image_without_objects(
     predictor: LxmertPredictor, regions: Regions
 ) -> None:
     alone = regions.select(torch.tensor([1]))
     explanation = explain(predictor, alone, QUESTION, method="removal")
     [answers] = predictor.answer(
-        nothing(predictor), [QUESTION], top_k=len(predictor.processor.require_answers())
+        regions_without_objects(predictor), [QUESTION], top_k=len(predictor.processor.require_answers())
     )
     left = next(one for one in answers if one.text == explanation.answer.text)
     assert explanation.object_weights[0] == pytest.approx(
@@ -176,7 +176,7 @@ def test_an_image_that_lost_its_only_object_is_one_without_any(
     )
 
 
-def test_a_removed_word_is_hidden_with_all_its_pieces(predictor: LxmertPredictor, regions: Regions) -> None:
+def test_removal_of_word_masks_all_its_pieces(predictor: LxmertPredictor, regions: Regions) -> None:
     question = "Is it purplexyz?"
     explanation = explain(predictor, regions, question, method="removal")
     case = Case(predictor, regions, question)
@@ -190,7 +190,7 @@ def test_a_removed_word_is_hidden_with_all_its_pieces(predictor: LxmertPredictor
         assert weight == pytest.approx(explanation.answer.probability - chance, abs=1e-5)
 
 
-def test_attention_is_that_of_the_first_word_in_the_last_layer(
+def test_attention_weights_are_those_of_first_token_in_last_cross_layer(
     predictor: LxmertPredictor, regions: Regions
 ) -> None:
     explanation = explain(predictor, regions, QUESTION, method="attention")
@@ -202,7 +202,7 @@ def test_attention_is_that_of_the_first_word_in_the_last_layer(
     assert sum(explanation.object_weights) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_gradient_times_input_is_the_slope_along_the_features(
+def test_gradient_weight_equals_finite_difference_along_features(
     predictor: LxmertPredictor, regions: Regions
 ) -> None:
     """By finite differences of the model in float64: how the score moves as one object's features grow."""
@@ -228,7 +228,7 @@ def _in_float64(model: LxmertForQuestionAnswering) -> LxmertForQuestionAnswering
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_frozen_models_and_inference_mode_are_explained_alike(regions: Regions, method: str) -> None:
+def test_frozen_model_in_inference_mode_gives_same_explanation(regions: Regions, method: str) -> None:
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
     expected = explain(predictor, regions, QUESTION, method=method)
     predictor.model.requires_grad_(False)
@@ -239,19 +239,17 @@ def test_frozen_models_and_inference_mode_are_explained_alike(regions: Regions, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_image_without_objects_leaves_the_words(
+def test_image_without_objects_gives_word_weights_only(
     predictor: LxmertPredictor, picture: Image.Image, method: str
 ) -> None:
-    explanation = explain(predictor, nothing(predictor), QUESTION, method=method)
+    explanation = explain(predictor, regions_without_objects(predictor), QUESTION, method=method)
     assert explanation.object_weights == ()
     assert explanation.ranked_objects() == []
     assert any(explanation.word_weights)
     explanation.draw(Image.new("RGB", (91, 60)))
 
 
-def test_another_answer_than_the_models_can_be_explained(
-    predictor: LxmertPredictor, regions: Regions
-) -> None:
+def test_answer_argument_explains_another_answer(predictor: LxmertPredictor, regions: Regions) -> None:
     own = explain(predictor, regions, QUESTION, method="gradient")
     other = "red" if own.answer.text != "red" else "blue"
     explanation = explain(predictor, regions, QUESTION, method="gradient", answer=other)
@@ -260,7 +258,7 @@ def test_another_answer_than_the_models_can_be_explained(
     assert explanation.word_weights != own.word_weights
 
 
-def test_shares_are_of_the_full_weight_or_of_the_largest(
+def test_shares_are_relative_to_full_weight_or_largest_weight(
     regions: Regions, predictor: LxmertPredictor
 ) -> None:
     answer = explain(predictor, regions, QUESTION).answer
@@ -273,14 +271,14 @@ def test_shares_are_of_the_full_weight_or_of_the_largest(
     assert unknown.object_shares() == [0.0, 0.0, 0.0]
 
 
-def test_half_precision_is_explained_about_alike(regions: Regions) -> None:
+def test_bfloat16_predictor_ranks_same_object_first(regions: Regions) -> None:
     expected = explain(LxmertPredictor.from_pretrained("scenes", device="cpu"), regions, QUESTION)
-    half = LxmertPredictor.from_pretrained("scenes", device="cpu", dtype="bfloat16")
-    found = explain(half, regions, QUESTION)
+    rounded = LxmertPredictor.from_pretrained("scenes", device="cpu", dtype="bfloat16")
+    found = explain(rounded, regions, QUESTION)
     assert found.ranked_objects()[0] == expected.ranked_objects()[0]
 
 
-def test_what_cannot_be_explained_is_refused(predictor: LxmertPredictor, regions: Regions) -> None:
+def test_invalid_arguments_of_explain_are_rejected(predictor: LxmertPredictor, regions: Regions) -> None:
     with pytest.raises(
         InputError, match=r"method is 'magic', expected relevance, removal, gradient, attention"
     ):
@@ -300,14 +298,14 @@ def test_a_model_in_8_bits_is_refused(regions: Regions) -> None:
         explain(predictor, regions, QUESTION)
 
 
-def test_attention_needs_a_layer_that_looks_across(predictor: LxmertPredictor, regions: Regions) -> None:
+def test_attention_method_requires_cross_modality_layer(predictor: LxmertPredictor, regions: Regions) -> None:
     with pytest.raises(ConfigurationError, match="no cross-modality layer"):
         explain(predictor_like(predictor, x_layers=0), regions, QUESTION, method="attention")
 
 
 @pytest.mark.parametrize("method", ["relevance", "removal", "gradient"])
 @pytest.mark.parametrize("layers", [{"x_layers": 0}, {"l_layers": 0, "r_layers": 0, "x_layers": 0}])
-def test_objects_weigh_nothing_where_no_layer_looks_at_them(
+def test_object_weights_are_zero_without_cross_modality_layers(
     predictor: LxmertPredictor, regions: Regions, method: str, layers: dict[str, int]
 ) -> None:
     explanation = explain(predictor_like(predictor, **layers), regions, QUESTION, method=method)
@@ -324,7 +322,7 @@ def test_models_that_return_tuples_are_explained(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_scores_that_are_no_numbers_are_refused_as_by_the_predictor(
+def test_nan_scores_are_rejected_by_explain_and_answer(
     predictor: LxmertPredictor, regions: Regions, method: str
 ) -> None:
     broken = predictor_like(predictor)

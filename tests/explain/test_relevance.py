@@ -1,4 +1,4 @@
-"""The rules of relevance, by hand on small matrices and by an independent implementation on a whole model."""
+"""Relevance propagation, by hand on small matrices and against an independent implementation."""
 
 from typing import Any
 
@@ -21,20 +21,20 @@ def maps(**given: list[Tensor]) -> GradientWeightedMaps:
     return GradientWeightedMaps(*(given.get(kind, []) for kind in kinds))
 
 
-def test_without_layers_nothing_but_itself_is_relevant_to_the_first_word() -> None:
+def test_relevance_without_layers_is_zero() -> None:
     words, objects = propagate_relevance(maps(), 3, 2)
     assert words.tolist() == [0, 0, 0]
     assert objects.tolist() == [0, 0]
 
 
-def test_a_language_layer_adds_what_its_map_holds_of_what_was_there() -> None:
+def test_language_layer_adds_map_times_previous_relevance() -> None:
     """By hand: I + A; then (I + A) + A(I + A), first row, its own place left out."""
     layer = tensor([[0.0, 0.5], [0.25, 0.0]])
     assert propagate_relevance(maps(words=[layer]), 2, 1)[0].tolist() == [0.0, 0.5]
     assert propagate_relevance(maps(words=[layer, layer]), 2, 1)[0].tolist() == [0.0, 1.0]
 
 
-def test_a_cross_layer_carries_objects_to_the_first_word_through_what_is_relevant_to_them() -> None:
+def test_cross_layer_propagates_object_relevance_to_first_word() -> None:
     """By hand.
 
     The relationship layer makes R_oo = [[1, 0.5], [0, 1]], whose gain is scaled: [[1, 1], [0, 1]]. The first
@@ -56,7 +56,7 @@ def test_a_cross_layer_carries_objects_to_the_first_word_through_what_is_relevan
     assert words.tolist() == [0.0, 0.5]
 
 
-def test_both_ways_of_a_cross_layer_start_from_the_states_before_it() -> None:
+def test_both_directions_of_cross_layer_use_relevance_before_it() -> None:
     """By hand: two layers that look both ways with 1 between one word and one object.
 
     Layer 1: R_wo = R_ow = 1, R_ww = R_oo = 1 (nothing was shared before). Layer 2: R_ww = 1 + R_ow = 2, and
@@ -79,7 +79,7 @@ def test_both_ways_of_a_cross_layer_start_from_the_states_before_it() -> None:
     assert words.tolist() == [0.0, 1.0]
 
 
-def by_definition(maps: GradientWeightedMaps, words: int, objects: int) -> tuple[Tensor, Tensor]:
+def propagate_by_definition(maps: GradientWeightedMaps, words: int, objects: int) -> tuple[Tensor, Tensor]:
     """The equations once more, entry by entry, on one square matrix of all words and objects.
 
     Each layer is a list of (queries, keys, map); relevance R[i][j] of j to i.
@@ -133,26 +133,29 @@ def by_definition(maps: GradientWeightedMaps, words: int, objects: int) -> tuple
 
 
 @pytest.mark.parametrize(("words", "objects", "layers"), [(3, 2, 1), (2, 4, 3), (5, 3, 2)])
-def test_carrying_is_the_equations_entry_by_entry(words: int, objects: int, layers: int) -> None:
+def test_propagation_equals_equations_entry_by_entry(words: int, objects: int, layers: int) -> None:
     torch.manual_seed(words)
 
-    def some(*shape: int) -> list[Tensor]:
+    def random_maps(*shape: int) -> list[Tensor]:
         return [torch.rand(*shape) * (torch.rand(*shape) > 0.3) for _ in range(layers)]
 
     given: Any = GradientWeightedMaps(
-        some(words, words),
-        some(objects, objects),
-        some(words, objects),
-        some(objects, words),
-        some(words, words),
-        some(objects, objects),
+        random_maps(words, words),
+        random_maps(objects, objects),
+        random_maps(words, objects),
+        random_maps(objects, words),
+        random_maps(words, words),
+        random_maps(objects, objects),
     )
-    found, expected = propagate_relevance(given, words, objects), by_definition(given, words, objects)
+    found, expected = (
+        propagate_relevance(given, words, objects),
+        propagate_by_definition(given, words, objects),
+    )
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_defaults_of_torch_change_nothing() -> None:
+def test_default_dtype_and_device_of_torch_do_not_change_relevance() -> None:
     given = maps(
         words=[tensor([[0.0, 0.5], [0.25, 0.0]])],
         words_to_objects=[tensor([[0.5], [0.0]])],

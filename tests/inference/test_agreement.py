@@ -1,4 +1,4 @@
-"""Two precisions compared: how much is enough, what the model is left in, weights that come back whole."""
+"""`compare_dtypes`: bfloat16 where enough answers agree with float32, else exactly the former weights."""
 
 from collections.abc import Iterator
 
@@ -33,39 +33,39 @@ def model() -> LxmertForQuestionAnswering:
     ("agreed", "compared", "is_enough"),
     [(64, 64, True), (63, 64, True), (62, 64, False), (40, 40, True), (39, 40, False), (0, 0, False)],
 )
-def test_of_64_questions_one_may_be_answered_otherwise(agreed: int, compared: int, is_enough: bool) -> None:
+def test_is_enough_tolerates_one_different_answer_in_64(agreed: int, compared: int, is_enough: bool) -> None:
     agreement = Agreement(agreed, compared)
     assert agreement.is_enough == is_enough
     assert agreement.dtype == ("bfloat16" if is_enough else "float32")
 
 
-@pytest.mark.parametrize("rounded", [[1, 2, 0], [1, 2, 1], None])
-def test_a_model_is_left_in_bfloat16_or_with_the_very_weights_that_it_had(
-    model: LxmertForQuestionAnswering, rounded: list[int] | None
+@pytest.mark.parametrize("bfloat16_labels", [[1, 2, 0], [1, 2, 1], None])
+def test_compare_dtypes_leaves_bfloat16_or_original_weights(
+    model: LxmertForQuestionAnswering, bfloat16_labels: list[int] | None
 ) -> None:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     kept = {name: tensor.detach().clone() for name, tensor in tensors}
-    said: Iterator[list[int] | None] = iter([[1, 2, 0], rounded])
+    labels_by_call: Iterator[list[int] | None] = iter([[1, 2, 0], bfloat16_labels])
     dtypes = []
 
     def answers(fast: FastModel) -> list[int]:
         dtypes.append(fast.model.dtype)
-        found = next(said)
+        found = next(labels_by_call)
         if found is None:
             raise KeyboardInterrupt
         return found
 
-    if rounded is None:
+    if bfloat16_labels is None:
         with pytest.raises(KeyboardInterrupt):
             compare_dtypes(model, answers)
     else:
-        agreed = sum(one == other for one, other in zip([1, 2, 0], rounded, strict=True))
+        agreed = sum(one == other for one, other in zip([1, 2, 0], bfloat16_labels, strict=True))
         assert compare_dtypes(model, answers) == Agreement(agreed, 3)
     assert dtypes == [torch.float32, torch.bfloat16]
     now = dict([*model.named_parameters(), *model.named_buffers()])
     assert now.keys() == kept.keys()
     for name, tensor in now.items():
-        if rounded == [1, 2, 0]:
+        if bfloat16_labels == [1, 2, 0]:
             expected = kept[name].to(torch.bfloat16) if kept[name].is_floating_point() else kept[name]
         else:
             expected = kept[name]
@@ -73,12 +73,12 @@ def test_a_model_is_left_in_bfloat16_or_with_the_very_weights_that_it_had(
         assert torch.equal(tensor, expected), name
 
 
-def test_scores_that_are_not_finite_agree_with_no_answer() -> None:
+def test_labels_where_finite_are_minus_1_for_nan_or_infinite_scores() -> None:
     scores = torch.tensor([[0.5, 2.0, -1.0], [0.0, torch.nan, 1.0], [torch.inf, 0.0, 1.0], [3.0, 0.0, 1.0]])
     assert labels_where_finite(scores) == [1, -1, -1, 0]
 
 
-def test_images_that_are_asked_for_again_are_not_loaded_again() -> None:
+def test_caching_object_source_does_not_reload_same_images() -> None:
     loaded = []
 
     class Source:

@@ -1,4 +1,4 @@
-"""The bulk engine: the scores of the plain path, and no work done twice."""
+"""`BulkAnswerer`: scores equal those of one question at a time, and nothing is computed twice."""
 
 import time
 from collections import Counter
@@ -31,13 +31,14 @@ SIZES = {
 }
 
 
-class Images:
-    """Objects of made images; remembers which were asked for."""
+class RecordingSource:
+    """Objects of random images; counts which were loaded."""
 
     def __init__(self, counts: Sequence[int]) -> None:
-        made = torch.Generator().manual_seed(2)
+        generator = torch.Generator().manual_seed(2)
         self.objects = [
-            (torch.randn(count, 5, generator=made), torch.rand(count, 4, generator=made)) for count in counts
+            (torch.randn(count, 5, generator=generator), torch.rand(count, 4, generator=generator))
+            for count in counts
         ]
         self.loaded: Counter[Hashable] = Counter()
 
@@ -57,7 +58,7 @@ class Images:
 
 
 class Spy(FastModel):
-    """Counts what the model is asked."""
+    """Records the inputs of each call of the model."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -87,7 +88,7 @@ def question(seed: int, words: int, *images: int) -> TokenizedQuestion:
     return TokenizedQuestion(np.random.default_rng(seed).integers(1, 50, words), images)
 
 
-def plainly(model: Any, asked: TokenizedQuestion, images: Images) -> Tensor:
+def scores_of_one_question(model: Any, asked: TokenizedQuestion, images: RecordingSource) -> Tensor:
     """The scores (C,) of one question alone, without padding, from features to scores at once."""
     loaded = [images.load([image]) for image in asked.images]
     most = max(one["visual_feats"].shape[1] for one in loaded)
@@ -121,26 +122,28 @@ COUNTS = [3, 7, 0, 1, 7, 9, 2, 30]
 
 @pytest.mark.parametrize("counts", [COUNTS, [5] * 8], ids=["different counts", "equal counts"])
 @pytest.mark.parametrize("tokens", [1, 70, 100_000])
-@pytest.mark.parametrize("steady", [False, True])
-def test_scores_are_those_of_one_question_at_a_time(counts: list[int], tokens: int, steady: bool) -> None:
-    answering = model(LxmertForQuestionAnswering)
-    images = Images(counts)
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_scores_equal_those_of_one_question_at_a_time(
+    counts: list[int], tokens: int, is_compiled: bool
+) -> None:
+    qa_model = model(LxmertForQuestionAnswering)
+    images = RecordingSource(counts)
     asked = [question(seed, 3 + seed * 5 % 9, seed * 3 % 8) for seed in range(33)]
-    expected = [plainly(answering, one, images) for one in asked]
-    fast = FastModel(answering)
-    fast.compiled = steady
+    expected = [scores_of_one_question(qa_model, one, images) for one in asked]
+    fast = FastModel(qa_model)
+    fast.compiled = is_compiled
     engine = BulkAnswerer(fast, images, 0, rows, BulkSettings(batches=BatchLimits(tokens=tokens)))
     found = engine.answer_in_order(asked)
     assert torch.allclose(torch.stack(found), torch.stack(expected), rtol=0, atol=1e-5)
     assert torch.stack(expected).std(dim=0).min() > 0.01, "the questions are too alike to tell"
 
 
-def test_scores_of_pairs_are_those_of_one_pair_at_a_time() -> None:
-    reasoning = model(LxmertForVisualReasoning)
-    images = Images(COUNTS)
+def test_scores_of_pairs_equal_those_of_one_pair_at_a_time() -> None:
+    pair_model = model(LxmertForVisualReasoning)
+    images = RecordingSource(COUNTS)
     asked = [question(seed, 3 + seed * 5 % 9, seed * 3 % 8, seed * 5 % 8) for seed in range(33)]
-    expected = [plainly(reasoning, one, images) for one in asked]
-    spy = Spy(reasoning)
+    expected = [scores_of_one_question(pair_model, one, images) for one in asked]
+    spy = Spy(pair_model)
     found = BulkAnswerer(spy, images, 0, rows, BulkSettings(BatchLimits(tokens=120))).answer_in_order(asked)
     assert torch.allclose(torch.stack(found), torch.stack(expected), rtol=0, atol=1e-5)
     for words, _, objects, _ in spy.asked:
@@ -148,8 +151,8 @@ def test_scores_of_pairs_are_those_of_one_pair_at_a_time() -> None:
         assert pairs == 1 or 2 * pairs * (most + words.shape[1]) <= 120  # type: ignore[union-attr]
 
 
-def test_an_image_and_a_sentence_are_encoded_once_and_an_equal_question_asked_once() -> None:
-    images = Images(COUNTS)
+def test_images_texts_and_duplicate_questions_are_computed_once() -> None:
+    images = RecordingSource(COUNTS)
     spy = Spy(model(LxmertForQuestionAnswering))
     # Five sentences, each about two images.
     asked = [question(seed % 5, 4 + seed % 5 % 3, seed % 10 // 2) for seed in range(60)]
@@ -161,16 +164,18 @@ def test_an_image_and_a_sentence_are_encoded_once_and_an_equal_question_asked_on
     assert all(torch.equal(found[seed], found[seed % 10]) for seed in range(60))
 
 
-def test_nothing_is_masked_where_nothing_is_padded() -> None:
+def test_masks_are_none_without_padding() -> None:
     spy = Spy(model(LxmertForQuestionAnswering))
-    BulkAnswerer(spy, Images([4] * 6), 0, rows).answer_in_order([question(n, 5, n) for n in range(6)])
+    BulkAnswerer(spy, RecordingSource([4] * 6), 0, rows).answer_in_order(
+        [question(n, 5, n) for n in range(6)]
+    )
     ((_, words_mask, _, objects_mask),) = spy.asked
     assert (words_mask, objects_mask) == (None, None)
 
 
 @pytest.mark.parametrize(("cache_bytes", "again"), [(0, 6), (10**6, 0), (3 * 4 * 16 * 4, 3)])
-def test_what_outlives_a_window_keeps_to_its_bytes(cache_bytes: int, again: int) -> None:
-    images = Images([4] * 6)  # Each takes 4 objects of 16 numbers of 4 bytes.
+def test_cache_between_windows_respects_cache_bytes(cache_bytes: int, again: int) -> None:
+    images = RecordingSource([4] * 6)  # Each takes 4 objects of 16 numbers of 4 bytes.
     engine = BulkAnswerer(
         FastModel(model(LxmertForQuestionAnswering)), images, 0, rows, BulkSettings(cache_bytes=cache_bytes)
     )
@@ -182,8 +187,8 @@ def test_what_outlives_a_window_keeps_to_its_bytes(cache_bytes: int, again: int)
     assert torch.allclose(torch.stack(first), torch.stack(second[::-1]), atol=1e-6)
 
 
-def test_what_was_used_last_outlives_what_was_encoded_last() -> None:
-    images = Images([4] * 4)
+def test_cache_evicts_least_recently_used_image() -> None:
+    images = RecordingSource([4] * 4)
     settings = BulkSettings(cache_bytes=3 * 4 * 16 * 4)  # of three images
     engine = BulkAnswerer(FastModel(model(LxmertForQuestionAnswering)), images, 0, rows, settings)
     for window in ([0, 1, 2], [0, 3], [0], [2]):
@@ -191,14 +196,14 @@ def test_what_was_used_last_outlives_what_was_encoded_last() -> None:
     assert images.loaded == Counter(range(4))
 
 
-def test_batches_that_are_done_are_left_out_and_the_others_stay_as_they_are() -> None:
-    answering = model(LxmertForQuestionAnswering)
+def test_done_batches_are_skipped_and_others_are_unchanged() -> None:
+    qa_model = model(LxmertForQuestionAnswering)
     asked = [question(seed, 3 + seed % 7, seed % 8) for seed in range(40)]
     settings = BulkSettings(batches=BatchLimits(tokens=80))
-    whole = list(BulkAnswerer(FastModel(answering), Images(COUNTS), 0, rows, settings).answer(asked))
+    whole = list(BulkAnswerer(FastModel(qa_model), RecordingSource(COUNTS), 0, rows, settings).answer(asked))
     done = {place for places, _ in whole[::2] for place in places}
-    spy = Spy(answering)
-    rest = list(BulkAnswerer(spy, Images(COUNTS), 0, rows, settings).answer(asked, done.issuperset))
+    spy = Spy(qa_model)
+    rest = list(BulkAnswerer(spy, RecordingSource(COUNTS), 0, rows, settings).answer(asked, done.issuperset))
     assert [places for places, _ in rest] == [places for places, _ in whole[1::2]]
     assert len(spy.asked) == len(rest) > 1
     for (_, one), (_, other) in zip(rest, whole[1::2], strict=True):
@@ -210,11 +215,11 @@ def test_batches_that_are_done_are_left_out_and_the_others_stay_as_they_are() ->
     # 100 questions of 5 words and 91 objects are 9,600 tokens, the 40 images alone 3,640.
     [(BatchLimits(), 4, 2), (BatchLimits(tokens=4800), 2, 1), (BatchLimits(questions=100), 1, 2)],
 )
-def test_batches_fit_a_processor_unless_a_limit_is_given(
+def test_batches_use_cpu_token_limit_unless_limit_is_given(
     limits: BatchLimits, batches: int, encoded: int
 ) -> None:
     spy = Spy(model(LxmertForQuestionAnswering))
-    engine = BulkAnswerer(spy, Images([91] * 40), 0, rows, BulkSettings(limits))
+    engine = BulkAnswerer(spy, RecordingSource([91] * 40), 0, rows, BulkSettings(limits))
     engine.answer_in_order([question(n, 5, n % 40) for n in range(100)])
     assert (len(spy.asked), len(spy.encoded)) == (batches, encoded)
 
@@ -223,7 +228,7 @@ def test_batches_fit_a_processor_unless_a_limit_is_given(
     ("batches", "cpu", "gpu"),
     [(BatchLimits(), 3072, 32768), (BatchLimits(questions=7), 3072, 32768), (BatchLimits(tokens=50), 50, 50)],
 )
-def test_sentences_and_images_are_encoded_in_batches_that_suit_the_device(
+def test_encoding_limits_depend_on_device_unless_tokens_are_given(
     batches: BatchLimits, cpu: int, gpu: int
 ) -> None:
     settings = BulkSettings(batches)
@@ -231,28 +236,28 @@ def test_sentences_and_images_are_encoded_in_batches_that_suit_the_device(
     assert [(limits.tokens, limits.questions) for limits in found] == [(cpu, None), (gpu, None)]
 
 
-def test_progress_and_time_are_told() -> None:
-    told: list[int] = []
-    images, load = Images(COUNTS), Images.load
+def test_progress_counts_questions_and_seconds_exclude_loading() -> None:
+    progress_counts: list[int] = []
+    images, load = RecordingSource(COUNTS), RecordingSource.load
 
-    def slowly(asked: Sequence[Hashable]) -> Mapping[str, Tensor]:
+    def slow_load(asked: Sequence[Hashable]) -> Mapping[str, Tensor]:
         time.sleep(0.2)
         return load(images, asked)
 
-    def concluded(scores: Tensor) -> list[Tensor]:
+    def slow_rows(scores: Tensor) -> list[Tensor]:
         time.sleep(0.1)
         return rows(scores)
 
-    images.load = slowly  # type: ignore[method-assign]
-    engine = BulkAnswerer(FastModel(model(LxmertForQuestionAnswering)), images, 0, concluded)
+    images.load = slow_load  # type: ignore[method-assign]
+    engine = BulkAnswerer(FastModel(model(LxmertForQuestionAnswering)), images, 0, slow_rows)
     start = time.perf_counter()
-    engine.answer_in_order([question(n % 9, 5, n % 8) for n in range(40)], told.append)
-    assert sum(told) == 40
+    engine.answer_in_order([question(n % 9, 5, n % 8) for n in range(40)], progress_counts.append)
+    assert sum(progress_counts) == 40
     # Loading is no time of the model's.
     assert 0.1 < engine.seconds < time.perf_counter() - start - 0.2
 
 
-def test_the_class_of_the_highest_score_is_the_label() -> None:
+def test_best_labels_are_argmax_and_reject_nan() -> None:
     assert best_labels(torch.tensor([[0.1, 3.0, -2.0], [5.0, -9.0, 4.9], [-3.0, -2.0, -1.0]])) == [1, 0, 2]
     with pytest.raises(TensorError, match="NaN or infinity"):
         best_labels(torch.tensor([[0.0, float("nan")], [1.0, 2.0]]))

@@ -1,4 +1,4 @@
-"""The journal of answers: nothing lost, nothing believed that is not whole, no other run's answers."""
+"""`AnswerJournal`: answers survive crashes, damaged lines are ignored, another run's journal is rejected."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,12 +19,12 @@ def folder(tmp_path: Path) -> Path:
     return journal_folder(tmp_path / "out.json")
 
 
-def noted(folder: Path, run: dict[str, Any] = RUN, **options: Any) -> dict[int, int]:
+def journal_labels(folder: Path, run: dict[str, Any] = RUN, **options: Any) -> dict[int, int]:
     with AnswerJournal(folder, run, **options) as journal:
         return dict(journal.labels)
 
 
-def test_answers_outlive_their_process(folder: Path) -> None:
+def test_reopened_journal_has_appended_answers(folder: Path) -> None:
     assert folder.name == "out.json.journal"
     with AnswerJournal(folder, RUN) as journal:
         assert journal.labels == {}
@@ -32,7 +32,7 @@ def test_answers_outlive_their_process(folder: Path) -> None:
         journal.append([0], [9])
         assert journal.contains([4, 0])
         assert not journal.contains([4, 2])
-    assert noted(folder) == {3: 10, 1: 11, 4: 12, 0: 9}
+    assert journal_labels(folder) == {3: 10, 1: 11, 4: 12, 0: 9}
     with AnswerJournal(folder, RUN) as journal:
         journal.append([2], [7])
         journal.close()
@@ -40,7 +40,7 @@ def test_answers_outlive_their_process(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_journal_that_was_cut_anywhere_is_believed_as_far_as_it_is_whole(folder: Path) -> None:
+def test_truncated_journal_is_read_up_to_last_whole_line(folder: Path) -> None:
     batches = [([0, 5], [1, 2]), ([3], [4]), ([9, 8, 7], [0, 1, 0])]
     with AnswerJournal(folder, RUN) as journal:
         for batch in batches:
@@ -52,35 +52,35 @@ def test_a_journal_that_was_cut_anywhere_is_believed_as_far_as_it_is_whole(folde
         path.write_bytes(content[:size])
         whole = max(sum(end <= size for end in ends) - 1, 0)
         expected = {place: label for batch in batches[:whole] for place, label in zip(*batch, strict=True)}
-        assert noted(folder) == expected, size
+        assert journal_labels(folder) == expected, size
         # It goes on where it was cut.
         with AnswerJournal(folder, RUN) as journal:
             journal.append([50], [6])
-        assert noted(folder) == {**expected, 50: 6}
+        assert journal_labels(folder) == {**expected, 50: 6}
 
 
-def test_a_line_that_was_changed_ends_what_is_believed(folder: Path) -> None:
+def test_journal_is_read_up_to_first_altered_line(folder: Path) -> None:
     with AnswerJournal(folder, RUN) as journal:
         journal.append([1], [1])
         journal.append([2], [2])
         journal.append([3], [3])
     (path,) = folder.glob("*.jsonl")
     path.write_bytes(path.read_bytes().replace(b'"labels":[2]', b'"labels":[4]'))
-    assert noted(folder) == {1: 1}
+    assert journal_labels(folder) == {1: 1}
 
 
-def test_the_journal_of_another_run_is_refused_with_what_differs(folder: Path) -> None:
+def test_journal_of_another_run_is_rejected_naming_differences(folder: Path) -> None:
     with AnswerJournal(folder, RUN) as journal:
         journal.append([1], [1])
     with pytest.raises(DataError, match=r"another run \(weights, more\).*--overwrite") as caught:
-        noted(folder, {**RUN, "weights": "cd34", "more": 1})
+        journal_labels(folder, {**RUN, "weights": "cd34", "more": 1})
     assert "\n" not in str(caught.value)
-    assert noted(folder) == {1: 1}, "the other run's answers are lost"
-    assert noted(folder, {**RUN, "weights": "cd34"}, overwrite=True) == {}
-    assert noted(folder, {**RUN, "weights": "cd34"}) == {}
+    assert journal_labels(folder) == {1: 1}, "the other run's answers are lost"
+    assert journal_labels(folder, {**RUN, "weights": "cd34"}, overwrite=True) == {}
+    assert journal_labels(folder, {**RUN, "weights": "cd34"}) == {}
 
 
-def test_processes_write_files_of_their_own_and_read_all(folder: Path) -> None:
+def test_each_rank_writes_own_file_and_reads_all(folder: Path) -> None:
     first, second = (AnswerJournal(folder, RUN, Ranks(rank, 2)) for rank in (0, 1))
     first.append([0, 1], [5, 6])
     second.append([2], [7])
@@ -91,27 +91,27 @@ def test_processes_write_files_of_their_own_and_read_all(folder: Path) -> None:
     first.close()
     second.close()
     # A run of one process goes on with what two have begun; or begins anew, without the second's.
-    assert noted(folder) == {0: 5, 1: 6, 2: 7}
-    assert noted(folder, overwrite=True) == {}
-    assert noted(folder) == {}
+    assert journal_labels(folder) == {0: 5, 1: 6, 2: 7}
+    assert journal_labels(folder, overwrite=True) == {}
+    assert journal_labels(folder) == {}
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_processes_that_cannot_reach_one_another_do_not_begin_anew(folder: Path, rank: int) -> None:
+def test_overwrite_is_rejected_for_unconnected_ranks(folder: Path, rank: int) -> None:
     """The others' files could be of this run or of an older one."""
     for other in (0, 1):
-        noted(folder, ranks=Ranks(other, 2))
+        journal_labels(folder, ranks=Ranks(other, 2))
     before = {path: path.read_bytes() for path in folder.glob("*.jsonl")}
     with pytest.raises(ConfigurationError, match=r"delete .*out\.json\.journal before.*omit") as caught:
         AnswerJournal(folder, RUN, Ranks(rank, 2), overwrite=True)
     assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in folder.glob("*.jsonl")} == before
     with pytest.raises(DataError, match=r"another run \(weights\).*start over by deleting the folder"):
-        noted(folder, {**RUN, "weights": "cd34"}, ranks=Ranks(rank, 2))
+        journal_labels(folder, {**RUN, "weights": "cd34"}, ranks=Ranks(rank, 2))
 
 
 @pytest.mark.parametrize("old", [RUN, {**RUN, "weights": "cd34"}])
-def test_processes_of_a_launcher_begin_anew_together(folder: Path, old: dict[str, Any]) -> None:
+def test_overwrite_by_connected_ranks_discards_all_files(folder: Path, old: dict[str, Any]) -> None:
     for rank in range(3):
         with AnswerJournal(folder, old, Ranks(rank, 3)) as journal:
             journal.append([rank], [7])
@@ -122,28 +122,26 @@ def test_processes_of_a_launcher_begin_anew_together(folder: Path, old: dict[str
         journal.close()
 
 
-def test_what_is_appended_is_forced_to_the_disk_every_few_seconds(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_append_calls_fsync_every_few_seconds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most as much work as `_SYNC_SECONDS` hold is lost where the power fails."""
     clock = SimpleNamespace(now=100.0)
-    forced: list[float] = []
+    fsync_times: list[float] = []
     monkeypatch.setattr(bulk_journal.time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(bulk_journal.os, "fsync", lambda descriptor: forced.append(clock.now))
+    monkeypatch.setattr(bulk_journal.os, "fsync", lambda descriptor: fsync_times.append(clock.now))
     with AnswerJournal(folder, RUN) as journal:
         for clock.now in (101.0, 104.5, 105.0, 106.0, 109.5, 110.5):
             journal.append([3], [0])
-        assert forced == [105.0, 110.5]
-    assert forced == [105.0, 110.5, 110.5]
+        assert fsync_times == [105.0, 110.5]
+    assert fsync_times == [105.0, 110.5, 110.5]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_journal_path_that_is_a_file_raises_data_error(tmp_path: Path) -> None:
     (tmp_path / "out.journal").write_text("a file")
     with pytest.raises(DataError, match="cannot be written"):
         AnswerJournal(tmp_path / "out.journal", RUN)
 
 
-def test_a_decision_outlives_its_process_and_counts_for_the_others(folder: Path) -> None:
+def test_decisions_persist_and_that_of_rank_0_prevails(folder: Path) -> None:
     with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
         assert journal.decisions == {}
         journal.record_decision("precision", [63, 64])

@@ -1,4 +1,4 @@
-"""`LxmertPredictor.predict`: the answers of `answer`, in the caller's order, each image looked at once."""
+"""`LxmertPredictor.predict`: answers equal those of `answer`, in order, each image extracted once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,18 +28,18 @@ def predictor() -> LxmertPredictor:
 
 
 @pytest.fixture
-def looked_at(predictor: LxmertPredictor, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def extracted_images(predictor: LxmertPredictor, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The images that the extractor was given."""
-    seen: list[Any] = []
+    recorded: list[Any] = []
     extractor = predictor.processor.extractor
-    whole = type(extractor).__call__
+    original_call = type(extractor).__call__
 
-    def look(self: Any, images: Any, *more: Any, **named: Any) -> Any:
-        seen.extend(images)
-        return whole(self, images, *more, **named)
+    def recording_call(self: Any, images: Any, *more: Any, **named: Any) -> Any:
+        recorded.extend(images)
+        return original_call(self, images, *more, **named)
 
-    monkeypatch.setattr(type(extractor), "__call__", look)
-    return seen
+    monkeypatch.setattr(type(extractor), "__call__", recording_call)
+    return recorded
 
 
 @pytest.fixture
@@ -50,17 +50,17 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk_questions, name, limits if name.isupper() else lambda limits=limits: limits)
 
 
-def pictures(folder: Path, count: int = 3) -> list[Path]:
+def save_pictures(folder: Path, count: int = 3) -> list[Path]:
     paths = [folder / f"{number}.png" for number in range(count)]
     for number, path in enumerate(paths):
         sample(11, number, questions=1)[0].save(path)
     return paths
 
 
-def assert_answers(
+def assert_equal_single_answers(
     predictor: LxmertPredictor, found: list[Prediction], paths: list[Path], asked: list[tuple[int, str]]
 ) -> None:
-    """They are those of one question at a time."""
+    """Predictions equal the answers of one question at a time."""
     regions = [predictor.regions(path) for path in paths]
     assert [one.identifier for one in found] == list(range(len(asked)))
     for (number, text), prediction in zip(asked, found, strict=True):
@@ -76,30 +76,32 @@ ASKED = [(number * 7 % 3, TEXTS[number * 5 % 4]) for number in range(17)]
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_answers_come_in_order_and_an_image_is_looked_at_once(
-    predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any]
+def test_predict_keeps_question_order_and_extracts_each_image_once(
+    predictor: LxmertPredictor, tmp_path: Path, extracted_images: list[Any]
 ) -> None:
-    paths = pictures(tmp_path)
-    told: list[int] = []
+    paths = save_pictures(tmp_path)
+    progress_counts: list[int] = []
     questions = [Question(paths[image], text, number) for number, (image, text) in enumerate(ASKED)]
     found = list(
         predictor.predict(
-            questions, top_k=3, progress=lambda what, total: [told.append(total), told.append][1]
+            questions,
+            top_k=3,
+            progress=lambda what, total: [progress_counts.append(total), progress_counts.append][1],
         )
     )
     # Also by images that lie windows back: what was encoded is kept.
-    assert len(looked_at) == 3
-    assert (told[0], sum(told[1:])) == (17, 17)
-    assert_answers(predictor, found, paths, ASKED)
+    assert len(extracted_images) == 3
+    assert (progress_counts[0], sum(progress_counts[1:])) == (17, 17)
+    assert_equal_single_answers(predictor, found, paths, ASKED)
 
 
 @pytest.mark.usefixtures("small_windows")
 @pytest.mark.parametrize("per_image", [5, 6])
 @pytest.mark.parametrize("kind", ["pillow", "array", "bytes", "text", "regions"])
-def test_images_of_every_kind(
-    predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any], kind: str, per_image: int
+def test_predict_accepts_every_kind_of_image(
+    predictor: LxmertPredictor, tmp_path: Path, extracted_images: list[Any], kind: str, per_image: int
 ) -> None:
-    paths = pictures(tmp_path)
+    paths = save_pictures(tmp_path)
     make = {
         "pillow": Image.open,
         "array": lambda path: np.array(Image.open(path)),
@@ -108,7 +110,7 @@ def test_images_of_every_kind(
         "regions": predictor.regions,
     }[kind]
     kept = [make(path) for path in paths]
-    looked_at.clear()
+    extracted_images.clear()
     asked = [(number // per_image, TEXTS[number % 4]) for number in range(3 * per_image)]
     # Image by image; a window of 5 ends with an image, or in its midst.
     found = list(
@@ -116,11 +118,11 @@ def test_images_of_every_kind(
             (Question(kept[image], text, number) for number, (image, text) in enumerate(asked)), top_k=3
         )
     )
-    assert len(looked_at) == (0 if kind == "regions" else 3)
-    assert_answers(predictor, found, paths, asked)
+    assert len(extracted_images) == (0 if kind == "regions" else 3)
+    assert_equal_single_answers(predictor, found, paths, asked)
 
 
-def test_a_picture_that_is_gone_is_not_taken_for_a_later_one(predictor: LxmertPredictor) -> None:
+def test_image_keys_differ_for_images_at_reused_memory_address(predictor: LxmertPredictor) -> None:
     images = bulk_questions._QuestionImages(predictor.processor, None)
     keys = set()
     for _ in range(200):  # Sooner or later at the same place in memory.
@@ -133,20 +135,20 @@ def test_a_picture_that_is_gone_is_not_taken_for_a_later_one(predictor: LxmertPr
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_pictures_that_live_for_one_question_are_not_taken_for_one_another(
+def test_images_that_live_for_one_question_are_not_confused(
     predictor: LxmertPredictor, tmp_path: Path
 ) -> None:
-    paths = pictures(tmp_path)
+    paths = save_pictures(tmp_path)
 
     def questions() -> Iterator[Question]:
         for number, (image, text) in enumerate(ASKED):
             yield Question(Image.open(paths[image]).convert("RGB"), text, number)
 
-    assert_answers(predictor, list(predictor.predict(questions(), top_k=3)), paths, ASKED)
+    assert_equal_single_answers(predictor, list(predictor.predict(questions(), top_k=3)), paths, ASKED)
 
 
-def test_given_boxes_belong_to_the_image(predictor: LxmertPredictor, tmp_path: Path) -> None:
-    paths = pictures(tmp_path, 2)
+def test_predict_uses_boxes_of_each_question(predictor: LxmertPredictor, tmp_path: Path) -> None:
+    paths = save_pictures(tmp_path, 2)
     boxes = [
         None,
         sample(11, 0, questions=1)[1].boxes_xyxy_px(),
@@ -168,19 +170,21 @@ def test_given_boxes_belong_to_the_image(predictor: LxmertPredictor, tmp_path: P
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_objects_of_a_feature_store(predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any]) -> None:
-    paths = pictures(tmp_path)
+def test_predict_reads_objects_from_feature_store(
+    predictor: LxmertPredictor, tmp_path: Path, extracted_images: list[Any]
+) -> None:
+    paths = save_pictures(tmp_path)
     extractor = predictor.processor.extractor
     assert extractor is not None
     with FeatureStoreWriter(tmp_path / "store", build_manifest(extractor, "float32")) as writer:
         for path in paths:
             writer.add(path.name, predictor.regions(path))
-    looked_at.clear()
+    extracted_images.clear()
     stored = [tmp_path / "store"]
     questions = [Question(paths[image].stem, text, number) for number, (image, text) in enumerate(ASKED)]
     found = list(predictor.predict(questions, top_k=3, features=stored))
-    assert looked_at == []
-    assert_answers(predictor, found, paths, ASKED)
+    assert extracted_images == []
+    assert_equal_single_answers(predictor, found, paths, ASKED)
     for store in (stored[0], str(stored[0])):
         [alone] = predictor.predict(questions[:1], top_k=3, features=store)
         assert [one.label for one in alone.answers] == [one.label for one in found[0].answers]
@@ -197,12 +201,12 @@ def test_objects_of_a_feature_store(predictor: LxmertPredictor, tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("small_windows")
-@pytest.mark.parametrize(("images", "ahead"), [(1, 6), (3, 3)])
-def test_answers_come_while_questions_are_still_taken(
-    predictor: LxmertPredictor, tmp_path: Path, images: int, ahead: int
+@pytest.mark.parametrize(("images", "read_ahead"), [(1, 6), (3, 3)])
+def test_predict_yields_answers_before_all_questions_are_read(
+    predictor: LxmertPredictor, tmp_path: Path, images: int, read_ahead: int
 ) -> None:
     """A window ends before the sixth question or the third image, which is taken to find that out."""
-    paths = pictures(tmp_path, images)
+    paths = save_pictures(tmp_path, images)
     taken: list[int] = []
     totals: list[int] = []
 
@@ -218,15 +222,15 @@ def test_answers_come_while_questions_are_still_taken(
     stream = predictor.predict(questions(), progress=progress)
     assert taken == []
     next(stream)
-    assert len(taken) == ahead
+    assert len(taken) == read_ahead
     assert totals == [0], "the number of questions cannot be known"
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_the_question_at_fault_is_named_and_those_before_are_answered(
+def test_invalid_question_is_named_after_earlier_ones_are_answered(
     predictor: LxmertPredictor, tmp_path: Path
 ) -> None:
-    path, other = pictures(tmp_path, 2)
+    path, other = save_pictures(tmp_path, 2)
     (tmp_path / "no.png").write_text("no picture")
     good = [Question(path, TEXTS[0], number) for number in range(5)]
     faults: list[tuple[Question, type[InputError], str]] = [
@@ -239,39 +243,39 @@ def test_the_question_at_fault_is_named_and_those_before_are_answered(
             "question 'what\\?'",
         ),
     ]
-    for question, kind, told in faults:
+    for question, kind, message in faults:
         stream = predictor.predict([*good, Question(other, TEXTS[1]), question])
         assert len([next(stream) for _ in good]) == 5
-        with pytest.raises(kind, match=told):
+        with pytest.raises(kind, match=message):
             next(stream)
 
 
-def test_one_that_cannot_be_read_is_named_after_few_were_looked_at(
-    predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any]
+def test_unreadable_image_is_named_after_one_batch_of_extraction(
+    predictor: LxmertPredictor, tmp_path: Path, extracted_images: list[Any]
 ) -> None:
-    paths = [*pictures(tmp_path, 20), tmp_path / "missing.png"]
+    paths = [*save_pictures(tmp_path, 20), tmp_path / "missing.png"]
     with pytest.raises(ImageError, match=r"question 20: .*missing\.png: no such image file"):
         list(predictor.predict([Question(path, TEXTS[0], n) for n, path in enumerate(paths)]))
     # Those of the part before, and of its own part none, not even to find whose fault it is.
-    assert len(looked_at) == bulk_questions._IMAGES_PER_EXTRACTION < 20
+    assert len(extracted_images) == bulk_questions._IMAGES_PER_EXTRACTION < 20
 
 
-def test_few_images_are_decoded_at_a_time(
+def test_images_are_extracted_in_batches_of_at_most_16(
     predictor: LxmertPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
     extractor = predictor.processor.extractor
-    whole = type(extractor).__call__
+    original_call = type(extractor).__call__
 
-    def look(self: Any, images: Any, *more: Any, **named: Any) -> Any:
+    def recording_call(self: Any, images: Any, *more: Any, **named: Any) -> Any:
         counts.append(len(images))
-        return whole(self, images, *more, **named)
+        return original_call(self, images, *more, **named)
 
-    monkeypatch.setattr(type(extractor), "__call__", look)
+    monkeypatch.setattr(type(extractor), "__call__", recording_call)
     boxes = sample(11, 0, questions=1)[1].boxes_xyxy_px()[:1]
     questions = [
         Question(path, TEXTS[n % 4], n, boxes if n % 2 else None)
-        for n, path in enumerate(pictures(tmp_path, 40))
+        for n, path in enumerate(save_pictures(tmp_path, 40))
     ]
     found = list(predictor.predict(questions))
     assert counts == [16, 4, 16, 4]
@@ -283,7 +287,7 @@ def test_few_images_are_decoded_at_a_time(
 
 
 def test_boxes_are_taken_from_any_tensor_array_or_list(predictor: LxmertPredictor, tmp_path: Path) -> None:
-    (path,) = pictures(tmp_path, 1)
+    (path,) = save_pictures(tmp_path, 1)
     boxes = torch.tensor([[2.0, 3.0, 50.0, 60.0]])
     kinds = [boxes, boxes.bfloat16(), boxes.clone().requires_grad_(), boxes.numpy(), boxes.tolist()]
     found = list(predictor.predict([Question(path, TEXTS[0], boxes_xyxy_px=kind) for kind in kinds]))
@@ -292,7 +296,7 @@ def test_boxes_are_taken_from_any_tensor_array_or_list(predictor: LxmertPredicto
         list(predictor.predict([Question(path, "what?", 6, [[1, 2], [3]])]))
 
 
-def test_boxes_of_ready_regions_are_refused(predictor: LxmertPredictor) -> None:
+def test_boxes_beside_given_regions_are_rejected(predictor: LxmertPredictor) -> None:
     picture, scene, _ = sample(11, 0, questions=1)
     boxes = scene.boxes_xyxy_px()
     question = Question(predictor.regions(picture, boxes), "what?", "q1", boxes)
@@ -300,18 +304,18 @@ def test_boxes_of_ready_regions_are_refused(predictor: LxmertPredictor) -> None:
         list(predictor.predict([question]))
 
 
-def test_what_are_no_questions_is_told(predictor: LxmertPredictor, tmp_path: Path) -> None:
-    (path,) = pictures(tmp_path, 1)
+def test_predict_rejects_values_that_are_no_questions(predictor: LxmertPredictor, tmp_path: Path) -> None:
+    (path,) = save_pictures(tmp_path, 1)
     good = Question(path, TEXTS[0])
     with pytest.raises(InputError, match=r"question 1 is a str, expected a `Question`: Question\(image"):
         list(predictor.predict([good, "what is red?"]))  # type: ignore[list-item]
     for questions in (good, None, 7):
-        told = f"questions is a {type(questions).__name__}, expected a list of `Question` objects"
-        with pytest.raises(InputError, match=told):
+        message = f"questions is a {type(questions).__name__}, expected a list of `Question` objects"
+        with pytest.raises(InputError, match=message):
             predictor.predict(questions)  # type: ignore[arg-type]
 
 
-def test_what_cannot_work_is_told_before_a_question_is_taken(predictor: LxmertPredictor) -> None:
+def test_predict_checks_top_k_and_answers_before_reading_questions(predictor: LxmertPredictor) -> None:
     with pytest.raises(InputError, match="top_k is 0"):
         predictor.predict([], top_k=0)
     assert list(predictor.predict([])) == []

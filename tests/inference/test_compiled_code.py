@@ -1,4 +1,4 @@
-"""Code in files: written whole, loaded with its weights where the processor reads them fast, not hoarded."""
+"""Cached files of compiled code: atomic writing, aligned weights, locks, eviction, permissions."""
 
 import os
 import time
@@ -18,7 +18,7 @@ from lxmert.inference.compiling import CompiledPart
 from tests.inference.test_fast_model import needs_compiler
 from tests.inference.test_int8 import needs_int8
 
-LINE = 64
+CACHE_LINE = 64
 """Bytes of a processor's cache line."""
 
 
@@ -29,7 +29,7 @@ LINE = 64
     pytest.param("int8", 0.05, marks=needs_int8),
     pytest.param("uint8", 0.05, marks=needs_int8),
 ])  # fmt: skip
-def test_written_and_loaded(
+def test_written_code_loads_once_with_aligned_weights_and_same_results(
     kind: str, accuracy: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, last = nn.Linear(32, 1024), nn.Linear(1024, 3)
@@ -64,13 +64,15 @@ def test_written_and_loaded(
         torch.testing.assert_close(code(given), part(given), rtol=0, atol=accuracy)
     weights = runners[0].extract_constants_map(False)
     assert len(weights) >= 3
-    places = [torch.ops.mkldnn.data_ptr(one) if one.is_mkldnn else one.data_ptr() for one in weights.values()]
-    assert {place % LINE for place in places} == {0}
+    addresses = [
+        torch.ops.mkldnn.data_ptr(one) if one.is_mkldnn else one.data_ptr() for one in weights.values()
+    ]
+    assert {address % CACHE_LINE for address in addresses} == {0}
     assert compiled_code._aligned_weights(runners[0]) is not None, "not by luck"
     assert load_code(path) is code, "loaded once"
 
 
-def test_a_file_that_is_no_code_is_refused(tmp_path: Path) -> None:
+def test_load_code_raises_for_invalid_or_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "empty.so"
     path.touch()
     for wrong in (path, tmp_path / "missing.so"):
@@ -80,7 +82,7 @@ def test_a_file_that_is_no_code_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def stub_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes packages of 10 bytes of code in no time."""
 
     def package(program: object, *, package_path: str, inductor_configs: object) -> None:
@@ -91,17 +93,17 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", package)
 
 
-def written(path: Path) -> Path:
+def write_stub_code(path: Path) -> Path:
     write_code(path, None)  # type: ignore[arg-type]
     return path
 
 
-def test_the_code_alone_is_kept(tmp_path: Path, compiler: None) -> None:
-    assert written(tmp_path / "one.so").read_bytes() == b"0123456789"
+def test_write_code_keeps_only_shared_object_of_package(tmp_path: Path, stub_compiler: None) -> None:
+    assert write_stub_code(tmp_path / "one.so").read_bytes() == b"0123456789"
     assert [path.name for path in tmp_path.iterdir()] == ["one.so"]
 
 
-def test_others_wait_while_one_process_compiles(tmp_path: Path) -> None:
+def test_lock_folder_blocks_other_processes(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     other = FileLock(folder / "compiling.lock")
     with lock_folder(folder), pytest.raises(Timeout):
@@ -109,7 +111,7 @@ def test_others_wait_while_one_process_compiles(tmp_path: Path) -> None:
     other.acquire(timeout=0)
 
 
-def test_without_locks_each_process_compiles_for_itself(
+def test_lock_folder_continues_where_locks_are_unsupported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object) -> None:
@@ -120,50 +122,50 @@ def test_without_locks_each_process_compiles_for_itself(
         pass
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_compilation_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", refuse)
     with pytest.raises(RuntimeError, match="no compiler"):
-        written(tmp_path / "one.so")
+        write_stub_code(tmp_path / "one.so")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_code_not_used_for_longest_makes_room(
-    tmp_path: Path, compiler: None, monkeypatch: pytest.MonkeyPatch
+def test_least_recently_used_code_is_deleted_above_size_limit(
+    tmp_path: Path, stub_compiler: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled_code, "_MAX_BYTES", 25)
     for age, name in enumerate(("newest", "middle", "oldest")):
-        path = written(tmp_path / f"{name}.so")
+        path = write_stub_code(tmp_path / f"{name}.so")
         os.utime(path, (0, time.time() - 100 * age))
     other = tmp_path / "not-code.txt"
     other.write_text("0" * 100)
-    written(tmp_path / "new.so")
+    write_stub_code(tmp_path / "new.so")
     assert {path.name for path in tmp_path.iterdir()} == {"newest.so", "middle.so", "new.so", "not-code.txt"}
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path, compiler: None) -> None:
+def test_partial_folders_older_than_a_day_are_removed(tmp_path: Path, stub_compiler: None) -> None:
     day = 24 * 60 * 60
     for age, name in ((2 * day, "old"), (60, "young")):
         folder = tmp_path / f".partial-{name}"
         folder.mkdir()
         os.utime(folder, (0, time.time() - age))
-    written(tmp_path / "one.so")
+    write_stub_code(tmp_path / "one.so")
     assert {path.name for path in tmp_path.iterdir()} == {".partial-young", "one.so"}
 
 
-def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def change_owner(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a file or folder belong to another user than the one who runs, who is not the administrator."""
     if path.stat().st_uid == 0:
         os.chown(path, 1234, -1)
     monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
 
 
-@pytest.mark.parametrize("who", ["group", "all", "another user"])
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_code_that_another_user_may_have_written_is_not_run(
-    what: str, who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("writer", ["group", "all", "another user"])
+@pytest.mark.parametrize("target", ["file", "folder"])
+def test_code_writable_by_other_users_is_not_loaded(
+    target: str, writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "compiled"
     folder.mkdir(mode=0o700)
@@ -173,17 +175,17 @@ def test_code_that_another_user_may_have_written_is_not_run(
     monkeypatch.setattr("lxmert.inference.compiling.load_code", ran.append)
     CompiledPart._load_cached(code)
     assert ran == [code]
-    path = code if what == "file" else folder
-    if who == "another user":
-        make_anothers(path, monkeypatch)
+    path = code if target == "file" else folder
+    if writer == "another user":
+        change_owner(path, monkeypatch)
     else:
-        path.chmod(0o720 if who == "group" else 0o702)
+        path.chmod(0o720 if writer == "group" else 0o702)
     assert CompiledPart._load_cached(code) is None
     assert ran == [code]
     assert code.exists()
 
 
-def test_a_folder_of_code_is_for_one_user_alone_to_write(
+def test_lock_folder_makes_private_folder_and_rejects_other_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = os.umask(0)
@@ -193,7 +195,7 @@ def test_a_folder_of_code_is_for_one_user_alone_to_write(
     finally:
         os.umask(before)
     assert is_trusted(tmp_path / "compiled")
-    make_anothers(tmp_path / "compiled", monkeypatch)
+    change_owner(tmp_path / "compiled", monkeypatch)
     with (
         pytest.raises(PermissionError, match="other users can write there"),
         lock_folder(tmp_path / "compiled"),
@@ -201,7 +203,7 @@ def test_a_folder_of_code_is_for_one_user_alone_to_write(
         pass
 
 
-def test_a_folder_whose_mode_stays_open_to_all_is_refused(
+def test_lock_folder_rejects_folder_that_stays_world_writable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on mounted drives of other systems: else each process would compile anew, for minutes."""

@@ -1,4 +1,4 @@
-"""Bulk extraction: nothing lost, nothing done twice, the same whatever the batches, workers and ranks."""
+"""Bulk extraction: complete, resumable, the same for any batch size, workers and ranks; lists of images."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def _extract(photos: Path, store: Path, extractor: RegionExtractor, **options: A
     return extract_images(list_images(photos), store, extractor, ExtractionOptions(**options))
 
 
-def _assert_holds(store: Path, photos: Path) -> None:
+def _assert_store_matches(store: Path, photos: Path) -> None:
     """Every picture's regions as the extractor makes them of it alone."""
     found, extractor = FeatureStore(store), build_extractor(GRID)
     assert sorted(found.names) == sorted(path.name for path in photos.iterdir())
@@ -56,10 +56,10 @@ def _assert_holds(store: Path, photos: Path) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
-def test_each_image_is_stored_as_if_alone(photos: Path, tmp_path: Path, batch_size: int) -> None:
+def test_stored_regions_do_not_depend_on_batch_size(photos: Path, tmp_path: Path, batch_size: int) -> None:
     report = _extract(photos, tmp_path / "store", build_extractor(GRID), batch_size=batch_size)
     assert (report.added, report.already_stored, list(report.skipped)) == (7, 0, [])
-    _assert_holds(tmp_path / "store", photos)
+    _assert_store_matches(tmp_path / "store", photos)
     assert FeatureStore(tmp_path / "store").manifest.description == GRID
 
 
@@ -71,21 +71,21 @@ def test_the_index_has_the_fingerprint_of_each_file(photos: Path, tmp_path: Path
         assert index[64 * position + 56 : 64 * position + 60] == digest
 
 
-def test_batches_are_of_one_size_and_no_larger_than_asked(photos: Path, tmp_path: Path) -> None:
-    seen: list[list[tuple[int, int]]] = []
+def test_batches_hold_images_of_one_size_up_to_batch_size(photos: Path, tmp_path: Path) -> None:
+    sizes_by_batch: list[list[tuple[int, int]]] = []
     plain = build_extractor(GRID)
 
-    class Watched:
+    class RecordingExtractor:
         def __getattr__(self, name: str) -> Any:
             return getattr(plain, name)
 
         def __call__(self, images: Sequence[Image.Image], boxes: Any = None) -> list[Regions]:
-            seen.append([image.size for image in images])
+            sizes_by_batch.append([image.size for image in images])
             return plain(images, boxes)
 
-    _extract(photos, tmp_path / "store", Watched(), batch_size=2)  # type: ignore[arg-type]
-    assert sorted(map(len, seen)) == [1, 1, 1, 2, 2]
-    assert all(len(set(sizes)) == 1 for sizes in seen)
+    _extract(photos, tmp_path / "store", RecordingExtractor(), batch_size=2)  # type: ignore[arg-type]
+    assert sorted(map(len, sizes_by_batch)) == [1, 1, 1, 2, 2]
+    assert all(len(set(sizes)) == 1 for sizes in sizes_by_batch)
 
 
 def test_worker_processes_write_the_same_bytes(photos: Path, tmp_path: Path) -> None:
@@ -105,25 +105,25 @@ def test_worker_processes_write_the_same_bytes(photos: Path, tmp_path: Path) -> 
         assert (tmp_path / "there" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_second_run_does_only_what_is_missing(photos: Path, tmp_path: Path) -> None:
+def test_second_run_extracts_only_missing_images(photos: Path, tmp_path: Path) -> None:
     images = list_images(photos)
-    looked_at: list[int] = []
+    steps: list[int] = []
     extractor = build_extractor(GRID)
     extract_images(images[:3], tmp_path / "store", extractor)
     progress: list[tuple[int, int]] = []
 
     def start(total: int, done: int):  # type: ignore[no-untyped-def]
         progress.append((total, done))
-        return looked_at.append
+        return steps.append
 
     report = extract_images(images, tmp_path / "store", extractor, progress=start)
     assert (report.added, report.already_stored) == (4, 3)
     assert progress == [(7, 3)]
-    assert sum(looked_at) == 4
-    _assert_holds(tmp_path / "store", photos)
+    assert sum(steps) == 4
+    _assert_store_matches(tmp_path / "store", photos)
 
 
-def test_another_picture_of_a_name_that_is_there_is_skipped(photos: Path, tmp_path: Path) -> None:
+def test_different_image_with_stored_name_is_skipped(photos: Path, tmp_path: Path) -> None:
     extractor = build_extractor(GRID)
     _extract(photos, tmp_path / "store", extractor, batch_size=2)
     shutil.copytree(photos, tmp_path / "second", copy_function=shutil.copyfile)
@@ -160,15 +160,17 @@ def test_another_picture_of_a_name_that_is_there_is_skipped(photos: Path, tmp_pa
 def test_files_that_did_not_change_are_not_read_again(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hashed() -> list[str]:
+    def files_read_by_next_run() -> list[str]:
         """What a further run reads."""
         read: list[str] = []
 
-        def watched(path: Path) -> int:
+        def recording_fingerprint(path: Path) -> int:
             read.append(path.name)
             return fingerprint_of_file(path)
 
-        monkeypatch.setattr("lxmert.data.feature_store.fingerprint_cache.fingerprint_of_file", watched)
+        monkeypatch.setattr(
+            "lxmert.data.feature_store.fingerprint_cache.fingerprint_of_file", recording_fingerprint
+        )
         report = _extract(photos, tmp_path / "store", extractor)
         assert report.added + report.already_stored + len(report.skipped) == len(list(photos.iterdir()))
         return sorted(read)
@@ -176,7 +178,7 @@ def test_files_that_did_not_change_are_not_read_again(
     extractor = build_extractor(GRID)
     for rank in range(2):  # Whoever wrote it.
         _extract(photos, tmp_path / "store", extractor, ranks=Ranks(rank, 2))
-    assert hashed() == []
+    assert files_read_by_next_run() == []
     # Written to, exchanged for a copy of its time and size, and new.
     times = (photos / "0.png").stat()
     (photos / "0.png").write_bytes((photos / "0.png").read_bytes())
@@ -184,21 +186,21 @@ def test_files_that_did_not_change_are_not_read_again(
     (tmp_path / "1.png").replace(photos / "1.png")
     shutil.copy(photos / "2.png", photos / "7.png")
     os.utime(photos / "0.png", ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert hashed() == ["0.png", "1.png", "7.png"]
-    assert hashed() == []
+    assert files_read_by_next_run() == ["0.png", "1.png", "7.png"]
+    assert files_read_by_next_run() == []
     # A list that is cut off or not there costs no more than reading.
-    mine = tmp_path / "store" / "rank-00000.seen"
-    mine.write_bytes(mine.read_bytes()[:-3])
-    assert hashed() == ["7.png"]
-    assert hashed() == []
+    seen_list = tmp_path / "store" / "rank-00000.seen"
+    seen_list.write_bytes(seen_list.read_bytes()[:-3])
+    assert files_read_by_next_run() == ["7.png"]
+    assert files_read_by_next_run() == []
     for path in (tmp_path / "store").glob("*.seen"):
         path.unlink()
-    assert len(hashed()) == 8
-    assert hashed() == []
-    _assert_holds(tmp_path / "store", photos)
+    assert len(files_read_by_next_run()) == 8
+    assert files_read_by_next_run() == []
+    _assert_store_matches(tmp_path / "store", photos)
 
 
-def test_a_store_without_fingerprints_is_continued_by_name(photos: Path, tmp_path: Path) -> None:
+def test_store_without_fingerprints_is_resumed_by_image_name(photos: Path, tmp_path: Path) -> None:
     images, extractor = list_images(photos), build_extractor(GRID)
     manifest = build_manifest(extractor, "float32")
     with FeatureStoreWriter(tmp_path / "store", manifest) as writer:
@@ -212,19 +214,19 @@ def test_a_store_without_fingerprints_is_continued_by_name(photos: Path, tmp_pat
     assert (again.already_stored, [item.name for item in again.skipped]) == (6, ["5.png"])
 
 
-def test_ranks_share_the_images_and_each_is_done_once(photos: Path, tmp_path: Path) -> None:
+def test_ranks_split_images_and_each_is_extracted_once(photos: Path, tmp_path: Path) -> None:
     extractor = build_extractor(GRID)
     reports = [_extract(photos, tmp_path / "store", extractor, ranks=Ranks(rank, 3)) for rank in (2, 0, 1)]
     assert sorted(report.added for report in reports) == [2, 2, 3]
     assert len(list((tmp_path / "store").glob("*.data"))) == 3
-    _assert_holds(tmp_path / "store", photos)
+    _assert_store_matches(tmp_path / "store", photos)
     # Another number of processes finds everything done.
     again = _extract(photos, tmp_path / "store", extractor)
     assert (again.added, again.already_stored) == (0, 7)
 
 
-def test_what_is_no_image_is_listed_and_the_rest_done(photos: Path, tmp_path: Path) -> None:
-    sound = sorted(path.name for path in photos.iterdir())
+def test_unreadable_images_are_listed_as_skipped_and_others_stored(photos: Path, tmp_path: Path) -> None:
+    valid_names = sorted(path.name for path in photos.iterdir())
     (photos / "empty.jpg").touch()
     (photos / "notes.txt").write_text("buy milk")
     os.mkfifo(photos / "pipe")
@@ -236,7 +238,7 @@ def test_what_is_no_image_is_listed_and_the_rest_done(photos: Path, tmp_path: Pa
         "notes.txt": "not an image, or not",
         "pipe": "neither a file nor a",
     }
-    assert sorted(FeatureStore(tmp_path / "store").names) == sound
+    assert sorted(FeatureStore(tmp_path / "store").names) == valid_names
     listed = SkippedList.read(tmp_path / "store")
     assert [item["name"] for item in listed] == [item.name for item in report.skipped]
     # Mended, it is done by the next run, and the list tells of that run alone.
@@ -246,7 +248,7 @@ def test_what_is_no_image_is_listed_and_the_rest_done(photos: Path, tmp_path: Pa
     assert len(SkippedList.read(tmp_path / "store")) == 3
 
 
-class Faulty:
+class FailingExtractor:
     """An extractor that fails for pictures of one width."""
 
     def __init__(self, width: int, error: BaseException) -> None:
@@ -267,35 +269,35 @@ class Faulty:
 
 @pytest.mark.parametrize("error", [RegionsError("too thin"), RuntimeError("kernel size")])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_an_image_that_the_extractor_fails_for_is_listed(
+def test_image_that_fails_in_extractor_is_skipped_with_reason(
     photos: Path, tmp_path: Path, error: Exception, batch_size: int
 ) -> None:
-    report = _extract(photos, tmp_path / "store", Faulty(16, error), batch_size=batch_size)  # type: ignore[arg-type]
+    report = _extract(photos, tmp_path / "store", FailingExtractor(16, error), batch_size=batch_size)  # type: ignore[arg-type]
     assert [item.name for item in report.skipped] == ["1.png", "4.png"]
     assert all(str(error) in item.reason for item in report.skipped)
     assert all(str(item) == f"{photos / item.name}: {item.reason}" for item in report.skipped)
     assert report.added == 5
 
 
-def test_an_extractor_that_fails_for_every_image_is_the_error(photos: Path, tmp_path: Path) -> None:
-    faulty = Faulty(0, RuntimeError("no kernel"))
+def test_extractor_failing_for_every_image_raises_early(photos: Path, tmp_path: Path) -> None:
+    extractor = FailingExtractor(0, RuntimeError("no kernel"))
     with pytest.raises(LxmertError, match=r"no image could be processed.*RuntimeError: no kernel"):
-        _extract(photos, tmp_path / "store", faulty)  # type: ignore[arg-type]
+        _extract(photos, tmp_path / "store", extractor)  # type: ignore[arg-type]
     # It stops early: not thousands of images are tried in vain.
-    assert faulty.calls == 3
+    assert extractor.calls == 3
     with pytest.raises(MemoryError):
-        _extract(photos, tmp_path / "other", Faulty(16, MemoryError()))  # type: ignore[arg-type]
+        _extract(photos, tmp_path / "other", FailingExtractor(16, MemoryError()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("no kernel"), KeyboardInterrupt()])
-def test_a_store_that_no_image_came_into_is_not_begun(
+def test_store_is_not_created_without_any_stored_image(
     photos: Path, tmp_path: Path, error: BaseException | None
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("buy milk")
     folder, store = (photos if error else tmp_path / "other"), tmp_path / "store"
     with pytest.raises(type(error)) if isinstance(error, KeyboardInterrupt) else suppress(LxmertError):
-        _extract(folder, store, Faulty(0, error or RuntimeError()))  # type: ignore[arg-type]
+        _extract(folder, store, FailingExtractor(0, error or RuntimeError()))  # type: ignore[arg-type]
     assert not store.exists()
     # Nothing binds the next run, and what is in the store then stays, whatever comes.
     _extract(photos, store, build_extractor(GRID | {"rows": 3}), dtype="float16")
@@ -303,11 +305,11 @@ def test_a_store_that_no_image_came_into_is_not_begun(
     assert (report.added, len(report.skipped), len(FeatureStore(store))) == (0, 1, 7)
 
 
-def test_a_store_begun_before_stays_though_it_is_empty(photos: Path, tmp_path: Path) -> None:
+def test_existing_empty_store_is_kept_after_failed_run(photos: Path, tmp_path: Path) -> None:
     with FeatureStoreWriter(tmp_path / "store", build_manifest(build_extractor(GRID), "float32")):
         pass
     with pytest.raises(LxmertError):
-        _extract(photos, tmp_path / "store", Faulty(0, RuntimeError()))  # type: ignore[arg-type]
+        _extract(photos, tmp_path / "store", FailingExtractor(0, RuntimeError()))  # type: ignore[arg-type]
     assert len(FeatureStore(tmp_path / "store")) == 0
     assert len(SkippedList.read(tmp_path / "store")) == 3
 
@@ -355,7 +357,7 @@ def test_boxes_come_from_an_instances_file(photos: Path, tmp_path: Path) -> None
     assert sorted(reasons) == ["1.png", "3.png", "4.png", "6.png"]
 
 
-def test_boxes_of_images_of_one_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+def test_box_lookup_distinguishes_equal_file_names_by_folder(tmp_path: Path) -> None:
     given = {"a/1.png": [[0, 0, 1, 1]], "b/1.png": [[0, 0, 2, 2]], "b/2.png": [[0, 0, 3, 3]]}
     boxes = BoxLookup(_instances(tmp_path / "instances.json", given))
 
@@ -369,7 +371,7 @@ def test_boxes_of_images_of_one_name_are_told_apart_by_their_folder(tmp_path: Pa
     assert find("/data/2.png") == [[0, 0, 3, 3]]
 
 
-def test_of_paths_that_end_alike_the_longest_counts(tmp_path: Path) -> None:
+def test_box_lookup_prefers_longest_matching_path_suffix(tmp_path: Path) -> None:
     given = {"1.png": [[0, 0, 1, 1]], "b/1.png": [[0, 0, 2, 2]], "a/b/1.png": [[0, 0, 3, 3]]}
     boxes = BoxLookup(_instances(tmp_path / "instances.json", given))
     for path, side in (("/data/1.png", 1), ("/data/b/1.png", 2), ("b/1.png", 2), ("x/a/b/1.png", 3)):
@@ -379,7 +381,9 @@ def test_of_paths_that_end_alike_the_longest_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_boxes_of_a_picture_of_another_size_are_refused(photos: Path, tmp_path: Path, workers: int) -> None:
+def test_images_whose_size_differs_from_annotations_are_skipped(
+    photos: Path, tmp_path: Path, workers: int
+) -> None:
     # All these boxes lie inside the pictures: nothing but the size tells that they are for others.
     given = {name: [[0, 0, 3, 2]] for name in ("0.png", "1.png", "2.png", "3.png")}
     sizes = {"0.png": (4, 3), "1.png": (5, 16), "2.png": (9, 7), "3.png": (0, 0)}
@@ -391,14 +395,14 @@ def test_boxes_of_a_picture_of_another_size_are_refused(photos: Path, tmp_path: 
     assert "annotations are for 5×16; turn the boxes" in reasons["1.png"]
 
 
-def test_boxes_without_area_are_left_out_as_in_the_files_of_coco(photos: Path, tmp_path: Path) -> None:
+def test_coco_boxes_without_area_are_left_out(photos: Path, tmp_path: Path) -> None:
     given = {"0.png": [[1, 2, 3, 4], [1, 2, 3, 0], [1, 2, 0, 4]]}
     boxes = BoxLookup(_instances(tmp_path / "instances.json", given))
     _extract(photos, tmp_path / "store", build_extractor(GIVEN), boxes=boxes)
     assert FeatureStore(tmp_path / "store")["0.png"].boxes_xyxy_px.tolist() == [[1, 2, 4, 6]]
 
 
-def test_found_boxes_and_given_ones_do_not_share_a_store(photos: Path, tmp_path: Path) -> None:
+def test_store_rejects_mixing_detected_and_given_boxes(photos: Path, tmp_path: Path) -> None:
     detector = build_extractor({"kind": "faster_rcnn", "detector": "scenes"})
     images, store = list_images(photos)[:3], tmp_path / "store"
     given = BoxLookup(_instances(tmp_path / "a.json", {f"{n}.png": [[0, 0, 3, 2]] for n in range(7)}))
@@ -418,9 +422,7 @@ def test_found_boxes_and_given_ones_do_not_share_a_store(photos: Path, tmp_path:
 
 
 @pytest.mark.parametrize("spec", [GIVEN, {"kind": "faster_rcnn", "detector": "scenes"}])
-def test_a_picture_that_is_there_with_other_boxes_is_skipped(
-    photos: Path, tmp_path: Path, spec: dict[str, Any]
-) -> None:
+def test_stored_image_with_other_boxes_is_skipped(photos: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
     extractor, store = build_extractor(spec), tmp_path / "store"
     first = {"0.png": [[0, 0, 3, 2], [1, 1, 8.4, 2]], "2.png": [[0, 0, 2.3, 2.7]], "5.png": []}
     report = _extract(photos, store, extractor, boxes=BoxLookup(_instances(tmp_path / "a.json", first)))
@@ -432,8 +434,8 @@ def test_a_picture_that_is_there_with_other_boxes_is_skipped(
     assert (report.added, report.already_stored, len(report.skipped)) == (1, 3, len(names) - 4)
     others = first | {"2.png": [[0, 0, 2.5, 2.7]], "5.png": [[0, 0, 1, 1]]}
     report = _extract(photos, store, extractor, boxes=BoxLookup(_instances(tmp_path / "c.json", others)))
-    told = [str(item) for item in report.skipped if "with other boxes" in item.reason]
-    assert told == [
+    messages = [str(item) for item in report.skipped if "with other boxes" in item.reason]
+    assert messages == [
         f"{photos / name}: this picture is in the store with other boxes than {tmp_path / 'c.json'} has; "
         "create a new store for them"
         for name in ("2.png", "5.png")
@@ -441,7 +443,7 @@ def test_a_picture_that_is_there_with_other_boxes_is_skipped(
     assert (report.added, report.already_stored) == (0, 2)
 
 
-def test_a_store_keeps_its_type_and_its_extractor(photos: Path, tmp_path: Path) -> None:
+def test_store_keeps_dtype_and_rejects_other_extractor(photos: Path, tmp_path: Path) -> None:
     images = list_images(photos)
     options = ExtractionOptions(dtype="float16")
     extract_images(images[:2], tmp_path / "store", build_extractor(GRID), options)
@@ -451,8 +453,8 @@ def test_a_store_keeps_its_type_and_its_extractor(photos: Path, tmp_path: Path) 
         extract_images(images, tmp_path / "store", build_extractor(GRID | {"rows": 3}))
 
 
-def test_an_extractor_made_in_memory_has_one_worker(photos: Path, tmp_path: Path) -> None:
-    class InMemory(Faulty):
+def test_in_memory_extractor_is_rejected_with_several_workers(photos: Path, tmp_path: Path) -> None:
+    class InMemory(FailingExtractor):
         def to_dict(self) -> dict[str, Any]:
             raise ConfigurationError("created in memory")
 
@@ -476,33 +478,35 @@ def _names(folder: Path, naming: NamingScheme, exclude: Sequence[Path] = ()) -> 
     return [image.name for image in list_images(folder, naming, exclude)]
 
 
-def test_names_are_short_where_that_is_enough(tmp_path: Path) -> None:
+def test_naming_schemes_use_short_names_where_unique(tmp_path: Path) -> None:
     _touch(tmp_path, "a/1.jpg", "b/1.jpg", "b/2.jpg", "2.png", "3.jpg", ".hidden/4.jpg", ".5.jpg")
     assert _names(tmp_path, NamingScheme.FILE) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "2.jpg"]
     assert _names(tmp_path, NamingScheme.STEM) == ["2.png", "3", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
     assert _names(tmp_path, NamingScheme.PATH) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
 
 
-def test_names_are_never_shared(tmp_path: Path) -> None:
+def test_naming_by_stem_never_gives_equal_names(tmp_path: Path) -> None:
     # The stem of the first is the path of the second, which keeps it because of the third.
     _touch(tmp_path, "1.jpg.png", "1.jpg", "x/1.jpg")
     assert _names(tmp_path, NamingScheme.STEM) == ["1.jpg", "1.jpg.png", "x/1.jpg"]
 
 
-def test_the_store_and_linked_circles_are_left_out(tmp_path: Path) -> None:
+def test_image_list_excludes_store_and_symlink_cycles(tmp_path: Path) -> None:
     _touch(tmp_path, "a/1.jpg", "store/rank-00000-part-00000.data", "store/deeper/2.jpg")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     assert _names(tmp_path, NamingScheme.PATH, [tmp_path / "a" / ".." / "store"]) == ["a/1.jpg"]
 
 
-def test_of_links_to_one_folder_the_first_by_name_counts_on_every_file_system(tmp_path: Path) -> None:
+def test_only_first_by_name_of_links_to_one_folder_is_listed(tmp_path: Path) -> None:
     _touch(tmp_path, "pictures/1.jpg")
     for name in "hdbgcfae":
         (tmp_path / name).symlink_to(tmp_path / "pictures")
     assert _names(tmp_path, NamingScheme.PATH) == ["a/1.jpg"]
 
 
-def test_a_list_names_images_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_file_paths_resolve_against_list_folder_or_cwd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _touch(tmp_path, "lists/near/1.jpg", "2.jpg", "sub/2.jpg")
     (tmp_path / "lists" / "all.txt").write_text("near/1.jpg\n\n2.jpg\nsub/2.jpg \n2.jpg\nabsent.jpg\n")
     monkeypatch.chdir(tmp_path)
@@ -511,7 +515,7 @@ def test_a_list_names_images_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [str(image.path) for image in found] == ["lists/near/1.jpg", "2.jpg", "sub/2.jpg", "absent.jpg"]
 
 
-def test_names_with_a_tilde_are_files_like_others(
+def test_tilde_in_names_of_folder_entries_is_not_expanded(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "1.png").rename(photos / "~b.png")
@@ -528,7 +532,9 @@ def test_names_with_a_tilde_are_files_like_others(
         assert found[name].equals(extractor([Image.open(photos / path)])[0])
 
 
-def test_a_list_may_name_pictures_of_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_file_expands_home_unless_literal_path_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _touch(tmp_path, "home/1.jpg", "lists/~2.jpg", "lists/~/3.jpg")
     (tmp_path / "lists" / "all.txt").write_text("~/1.jpg\n~2.jpg\n~/3.jpg\n~nobody-of-this-name/4.jpg\n")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -541,25 +547,23 @@ def test_a_list_may_name_pictures_of_the_home(tmp_path: Path, monkeypatch: pytes
     ]
 
 
-def test_one_picture_is_a_list_of_one(photos: Path) -> None:
+def test_path_of_one_picture_gives_one_image(photos: Path) -> None:
     assert list_images(photos / "0.png") == [NamedImage("0.png", photos / "0.png")]
 
 
-def test_nothing_to_look_at_is_an_error(tmp_path: Path) -> None:
+def test_image_source_without_images_raises_data_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.txt").write_text("\n \n")
-    for source, told in (
+    for source, message in (
         ("empty", "contains no file"),
         ("list.txt", "contains no image"),
         ("x", "neither a folder of images nor a text file"),
     ):
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             list_images(tmp_path / source)
 
 
-def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_folder_raises_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "locked").mkdir()
     (tmp_path / "a.png").write_bytes(b"a")
     scan = os.scandir
@@ -574,12 +578,12 @@ def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
         list_images(tmp_path)
 
 
-def test_a_list_may_begin_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
+def test_list_file_may_start_with_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("\ufeffa.png\nb.png\n", encoding="utf-8")
     assert [image.name for image in list_images(tmp_path / "list.txt")] == ["a.png", "b.png"]
 
 
-def test_boxes_for_an_extractor_that_lays_its_own_are_refused_at_once(photos: Path, tmp_path: Path) -> None:
+def test_boxes_for_extractor_with_own_boxes_are_rejected_early(photos: Path, tmp_path: Path) -> None:
     instances = {"images": [], "annotations": [], "categories": []}
     (tmp_path / "boxes.json").write_text(json.dumps(instances))
     boxes = BoxLookup(tmp_path / "boxes.json")
@@ -588,7 +592,7 @@ def test_boxes_for_an_extractor_that_lays_its_own_are_refused_at_once(photos: Pa
     assert not (tmp_path / "store").exists()
 
 
-def test_addresses_are_told_at_once_instead_of_being_taken_for_paths(tmp_path: Path) -> None:
+def test_urls_as_image_sources_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.png\n\nhttps://example.org/b.png\n")
     with pytest.raises(DataError, match=r"list.txt: line 3 is a URL, https://example.org/b.png"):
         list_images(tmp_path / "list.txt")
@@ -597,20 +601,20 @@ def test_addresses_are_told_at_once_instead_of_being_taken_for_paths(tmp_path: P
 
 
 @pytest.mark.parametrize("content", ["", "<html>\n<b>Not found</b>\n</html>\n"])
-def test_a_picture_by_its_ending_is_none_of_a_list(tmp_path: Path, content: str) -> None:
+def test_file_with_image_extension_is_not_read_as_list(tmp_path: Path, content: str) -> None:
     photo = tmp_path / "photo.JPG"
     photo.write_text(content)
     assert list_images(photo) == [NamedImage("photo.JPG", photo)]
 
 
 @pytest.mark.parametrize("content", [b"P3\n1 1\n255\n255 0 0\n", b"P6\n1 1\n255\n\xff\xfe\xfd"])
-def test_a_picture_without_zero_bytes_is_no_list_of_paths(tmp_path: Path, content: bytes) -> None:
+def test_ppm_without_zero_bytes_is_not_read_as_list(tmp_path: Path, content: bytes) -> None:
     picture = tmp_path / "red.ppm"
     picture.write_bytes(content)
     assert list_images(picture) == [NamedImage("red.ppm", picture)]
 
 
-def test_a_line_that_is_no_path_is_told(tmp_path: Path) -> None:
+def test_list_line_that_is_not_a_path_raises_data_error(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a" * 5000 + "\n")
     with pytest.raises(DataError, match=r"list.txt: line 1 is not a path \(File name too long\)"):
         list_images(tmp_path / "list.txt")

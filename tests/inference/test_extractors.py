@@ -41,7 +41,7 @@ def test_a_model_with_a_processor_gives_the_extractor_of_the_processor(tmp_path)
     assert load_extractor(str(embedded_model_folder())).identity
 
 
-def test_a_file_with_a_description_is_followed(tmp_path):
+def test_extractor_spec_is_read_from_json_or_yaml_file_or_text(tmp_path):
     extractor = RegularGrid(3, 2, PooledPixels(4))
     path = tmp_path / "grid.json"
     path.write_text(json.dumps(extractor.to_dict()))
@@ -51,7 +51,7 @@ def test_a_file_with_a_description_is_followed(tmp_path):
     assert load_extractor(str(path)).identity == extractor.identity
 
 
-def test_the_embedded_and_the_published_detector_have_their_descriptions():
+def test_embedded_and_published_detector_names_give_specs():
     assert extractor_spec("scenes") == {"kind": "faster_rcnn", "detector": "scenes"}
     for name in ("unc-nlp/lxmert-vqa-uncased", "unc-nlp/frcnn-vg-finetuned"):  # without asking the hub
         published = extractor_spec(name)
@@ -60,7 +60,7 @@ def test_the_embedded_and_the_published_detector_have_their_descriptions():
 
 
 @pytest.mark.parametrize("stray", [None, "{}", '{"model_type": "resnet"}', "no json"])
-def test_a_published_layout_is_recognised_by_its_files(tmp_path, stray):
+def test_published_layout_is_recognised_by_config_yaml_and_weights(tmp_path, stray):
     (tmp_path / "config.yaml").write_text("model: {}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"weights")
     if stray is not None:
@@ -68,13 +68,13 @@ def test_a_published_layout_is_recognised_by_its_files(tmp_path, stray):
     assert extractor_spec(str(tmp_path)) == {"kind": "faster_rcnn", "detector": str(tmp_path)}
 
 
-def test_a_stray_yaml_does_not_make_a_detector_a_published_one(tmp_path):
+def test_stray_config_yaml_beside_detr_is_ignored(tmp_path):
     save_detector(tmp_path)
     (tmp_path / "config.yaml").write_text("model: {}")
     assert extractor_spec(str(tmp_path)) == {"kind": "detr", "model": str(tmp_path)}
 
 
-def test_a_repository_of_the_published_layout_is_recognised_without_its_weights(tmp_path, monkeypatch):
+def test_hub_repository_of_published_layout_is_recognised_by_file_names(tmp_path, monkeypatch):
     files = tmp_path / "files"
     files.mkdir()
     for name in ("config.yaml", "pytorch_model.bin"):
@@ -87,7 +87,7 @@ def test_a_repository_of_the_published_layout_is_recognised_without_its_weights(
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "message"),
     [
         ({}, "neither a detector nor a model with an extractor"),
         ({"config.json": "no json"}, "not a JSON file"),
@@ -98,33 +98,33 @@ def test_a_repository_of_the_published_layout_is_recognised_without_its_weights(
         ({"processor_config.json": '{"extractor": {"kind": "magic"}}'}, "unknown kind of extractor"),
     ],
 )
-def test_a_folder_without_an_extractor_is_one_clear_line(tmp_path, files, words):
+def test_folder_without_extractor_raises_one_line_error(tmp_path, files, message):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(LxmertError, match=words) as caught:
+    with pytest.raises(LxmertError, match=message) as caught:
         load_extractor(str(tmp_path))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "no/such/folder", "./nothing", "word", "a b/c"])
-def test_a_name_of_nothing_is_one_clear_line(name):
+def test_unknown_detector_name_raises_one_line_error(name):
     with pytest.raises(WeightsError, match="unknown detector") as caught:
         load_extractor(name)
     assert "\n" not in str(caught.value)
 
 
-def test_a_description_that_cannot_be_followed_names_its_file(tmp_path):
+def test_invalid_extractor_file_is_named_in_error(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ConfigurationError, match=r"broken\.json"):
         load_extractor(str(tmp_path / "broken.json"))
 
 
-def test_the_network_runs_on_the_device_asked_for(tmp_path):
+def test_load_extractor_puts_network_on_given_device(tmp_path):
     extractor = load_extractor(save_detector(tmp_path / "detr"), device="meta")
     assert next(extractor.model.parameters()).device == torch.device("meta")
 
 
-def test_detectors_and_backbones_come_from_the_hub_and_later_without_the_net(tmp_path, monkeypatch):
+def test_hub_detectors_and_backbones_load_offline_once_cached(tmp_path, monkeypatch):
     save_detector(tmp_path / "detector", "rt_detr")
     small_vit = ViTModel(
         ViTConfig(

@@ -1,4 +1,4 @@
-"""A model set up for answering gives the scores of the plain one, whatever its dtype and kernels."""
+"""`FastModel`: scores equal those of the plain model, whatever its dtype and kernels; cached code."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,14 +23,14 @@ from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
 
 
-def answering(**changes: Any) -> LxmertForQuestionAnswering:
+def small_qa_model(**changes: Any) -> LxmertForQuestionAnswering:
     torch.manual_seed(3)
     return LxmertForQuestionAnswering(small_config(**changes)).eval()
 
 
 @pytest.fixture
 def model() -> LxmertForQuestionAnswering:
-    return answering()
+    return small_qa_model()
 
 
 def fast_scores(fast: FastModel, batch: dict[str, Tensor]) -> Tensor:
@@ -50,31 +50,31 @@ def encoded_words(fast: FastModel, batch: dict[str, Tensor]) -> Tensor:
     return fast.encode_words(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
 
 
-def test_scores_are_those_of_the_plain_model(model: LxmertForQuestionAnswering) -> None:
+def test_scores_equal_those_of_plain_model(model: LxmertForQuestionAnswering) -> None:
     batch = inputs()
     wanted = model(**batch).question_answering_score
     torch.testing.assert_close(fast_scores(FastModel(model), batch), wanted, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("asked", ["output_attentions", "output_hidden_states"])
-def test_states_and_maps_that_the_configuration_asks_for_are_left_out(asked: str) -> None:
-    model, batch = answering(**{asked: True}), inputs()
+@pytest.mark.parametrize("option", ["output_attentions", "output_hidden_states"])
+def test_output_attentions_and_hidden_states_in_config_are_ignored(option: str) -> None:
+    model, batch = small_qa_model(**{option: True}), inputs()
     wanted = model(**batch).question_answering_score
     torch.testing.assert_close(fast_scores(FastModel(model), batch), wanted, rtol=0, atol=1e-6)
-    pairs = LxmertForVisualReasoning(small_config(**{asked: True})).eval()
+    pairs = LxmertForVisualReasoning(small_config(**{option: True})).eval()
     batch = pair_inputs()
     wanted = pairs(**batch).logits
     torch.testing.assert_close(fast_scores_of_pairs(FastModel(pairs), batch), wanted, rtol=0, atol=1e-6)
 
 
-def test_pairs_of_images() -> None:
+def test_pair_model_scores_equal_those_of_plain_model() -> None:
     pairs = LxmertForVisualReasoning(small_config()).eval()
     batch = pair_inputs()
     wanted = pairs(**batch).logits
     torch.testing.assert_close(fast_scores_of_pairs(FastModel(pairs), batch), wanted, rtol=0, atol=1e-6)
 
 
-WRONG_FOR_SCORES: list[tuple[dict[str, Any], str]] = [
+INVALID_SCORE_INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"word_states": torch.zeros(BATCH, WORDS, 23)}, rf"word_states has shape \({BATCH}, {WORDS}, 23\)"),
     ({"word_states": torch.zeros(BATCH, 17, 24), "attention_mask": None}, "17 word pieces"),
     ({"word_states": torch.zeros(0, WORDS, 24), "object_states": torch.zeros(0, 2, 24)}, "may be empty"),
@@ -89,8 +89,8 @@ WRONG_FOR_SCORES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize(("changes", "fault"), WRONG_FOR_SCORES)
-def test_states_that_do_not_fit_are_refused(
+@pytest.mark.parametrize(("changes", "fault"), INVALID_SCORE_INPUTS)
+def test_scores_rejects_tensors_of_wrong_shape_or_dtype(
     changes: dict[str, Any], fault: str, compiled: bool, model: LxmertForQuestionAnswering
 ) -> None:
     right = {
@@ -112,7 +112,7 @@ def test_states_that_do_not_fit_are_refused(
         ((BATCH, 2, OBJECTS, 24), (BATCH, OBJECTS), "visual_attention_mask has shape .*images, objects"),
     ],
 )
-def test_states_of_other_than_two_images_are_refused(
+def test_pair_model_rejects_states_of_other_than_two_images(
     shape: tuple[int, ...], mask: tuple[int, ...], fault: str, compiled: bool
 ) -> None:
     fast = FastModel(LxmertForVisualReasoning(small_config()), compiled=compiled)
@@ -135,7 +135,7 @@ def test_half_precision_gives_float32_scores_near_those_of_float32(
 @pytest.mark.parametrize(("has_amx", "has_avx512", "wanted"), [
     (True, True, torch.bfloat16), (False, True, torch.bfloat16), (False, False, torch.float32),
 ])  # fmt: skip
-def test_auto_takes_bfloat16_only_where_there_are_units_for_it(
+def test_auto_dtype_is_bfloat16_only_with_amx_or_avx512_bf16(
     has_amx: bool,
     has_avx512: bool,
     wanted: torch.dtype,
@@ -152,7 +152,7 @@ def test_an_unknown_dtype_is_refused(model: LxmertForQuestionAnswering) -> None:
         FastModel(model, dtype="int4")
 
 
-def test_code_of_layers_that_weights_do_not_tell_all_of_is_not_kept(
+def test_compiled_code_of_adapted_or_hooked_models_is_not_cached(
     model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Another factor of an adapter, as a hook, is another function of equal weights.
@@ -163,7 +163,7 @@ def test_code_of_layers_that_weights_do_not_tell_all_of_is_not_kept(
     wanted = model(**batch).question_answering_score
     fast = FastModel(model, compiled=True)
     torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=1e-6)
-    hooked = answering()
+    hooked = small_qa_model()
     hooked.lxmert.pooler.register_forward_hook(lambda _, __, pooled: -pooled)
     wanted = hooked(**batch).question_answering_score
     fast = FastModel(hooked, compiled=True)
@@ -174,23 +174,23 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="compili
 
 
 @pytest.fixture
-def kept_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def code_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LXMERT_HOME", str(tmp_path))
     return tmp_path / "compiled"
 
 
 @pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The models whose weights were hashed."""
-    seen: list[object] = []
+def hashed_models(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The models whose weights were hashed, in order."""
+    models: list[object] = []
     digest = fast_model.digest_weights
 
-    def hashing(model: LxmertForQuestionAnswering) -> str:
-        seen.append(model)
+    def recording_digest(model: LxmertForQuestionAnswering) -> str:
+        models.append(model)
         return digest(model)
 
-    monkeypatch.setattr(fast_model, "digest_weights", hashing)
-    return seen
+    monkeypatch.setattr(fast_model, "digest_weights", recording_digest)
+    return models
 
 
 # Compiling takes seconds for every layer: each kind of layer is compiled here, none more often than it must.
@@ -198,10 +198,11 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 @pytest.mark.slow
 @needs_compiler
-def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
-    kept_code: Path, hashed: list[object], monkeypatch: pytest.MonkeyPatch
+def test_compiled_scores_equal_plain_and_code_is_cached_on_disk(
+    code_cache: Path, hashed_models: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = answering(l_layers=1, r_layers=1, x_layers=2)  # Of the last one only the first word is computed.
+    # Of the last cross-modality layer only the first word is computed.
+    model = small_qa_model(l_layers=1, r_layers=1, x_layers=2)
     batch = inputs()
     wanted = model(**batch).question_answering_score
     fast = FastModel(deepcopy(model), compiled=True)
@@ -228,8 +229,8 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
         shared["visual_attention_mask"],
     )
     torch.testing.assert_close(got, of_shared, rtol=0, atol=1e-5)
-    assert len(list(kept_code.glob("*.so"))) == 3
-    assert len(hashed) == 1, "the weights are hashed once for all parts"
+    assert len(list(code_cache.glob("*.so"))) == 3
+    assert len(hashed_models) == 1, "the weights are hashed once for all parts"
     with pytest.raises(TensorError, match="input_ids"):
         fast.encode_words(torch.full_like(batch["input_ids"], 10**6))
 
@@ -239,24 +240,24 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
         again = FastModel(deepcopy(model), compiled=True)
         torch.testing.assert_close(fast_scores(again, batch), wanted, rtol=0, atol=1e-5)
 
-    (scorer,) = kept_code.glob("scorer*")
-    taken = scorer.rename(kept_code / "taken")
+    (scorer,) = code_cache.glob("scorer*")
+    moved_scorer = scorer.rename(code_cache / "moved_scorer")
 
     @contextmanager
-    def waited(folder: Path) -> Iterator[None]:
-        taken.rename(scorer)  # Another process has made it meanwhile.
+    def lock_after_other_process(folder: Path) -> Iterator[None]:
+        moved_scorer.rename(scorer)  # Another process has made it meanwhile.
         yield
 
     compiled_code.load_code.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("compiled again"))
-        patch.setattr(compiling, "lock_folder", waited)
+        patch.setattr(compiling, "lock_folder", lock_after_other_process)
         again = FastModel(deepcopy(model), compiled=True)
         torch.testing.assert_close(fast_scores(again, batch), wanted, rtol=0, atol=1e-5)
 
     # The C library would not look at a damaged file of a name that it has loaded.
     faults = [RuntimeError("file too short")]
-    (damaged,) = kept_code.glob("object-encoder*")
+    (damaged,) = code_cache.glob("object-encoder*")
     before = damaged.stat().st_ino
 
     def load_code(path: Path) -> Callable[..., Tensor]:
@@ -270,26 +271,26 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
         torch.testing.assert_close(fast_scores(again, batch), wanted, rtol=0, atol=1e-5)
     assert damaged.stat().st_ino != before, "made anew"
 
-    def refuse(*_: object, **__: object) -> None:
+    def fail_to_export(*_: object, **__: object) -> None:
         raise RuntimeError("C++ compile error\nOutput:\nIn file included\npart.cpp:1: fatal error: no room\n")
 
-    monkeypatch.setattr(torch.export, "export", refuse)
+    monkeypatch.setattr(torch.export, "export", fail_to_export)
     with monkeypatch.context() as patch:
         patch.setattr(cpu, "describe_capabilities", lambda: "another processor")
-        elsewhere = FastModel(deepcopy(model), compiled=True)
+        on_other_processor = FastModel(deepcopy(model), compiled=True)
         with pytest.raises(ConfigurationError, match=r"compiled here \(part.cpp:1: fatal error: no room\)"):
-            fast_scores(elsewhere, batch)
+            fast_scores(on_other_processor, batch)
     with torch.no_grad():
         model.answer_head.logit_fc[-1].bias += 1
     other = FastModel(model, compiled=True)
     with pytest.raises(ConfigurationError, match=r"compiled here \(part.cpp:1: fatal error: no room\)"):
         fast_scores(other, batch)
-    assert len(list(kept_code.glob("*.so"))) == 3
+    assert len(list(code_cache.glob("*.so"))) == 3
 
 
 @pytest.mark.slow
 @needs_compiler
-def test_compiled_scores_of_pairs_are_the_same(kept_code: Path) -> None:
+def test_compiled_pair_scores_equal_those_of_plain_model(code_cache: Path) -> None:
     torch.manual_seed(3)
     pairs = LxmertForVisualReasoning(small_config(l_layers=0, r_layers=0, x_layers=1)).eval()
     batch = pair_inputs()
@@ -300,8 +301,8 @@ def test_compiled_scores_of_pairs_are_the_same(kept_code: Path) -> None:
 
 @pytest.mark.slow
 @needs_compiler
-def test_code_of_one_process_gives_the_same() -> None:
-    model = answering(l_layers=0, r_layers=0, x_layers=2)
+def test_compile_in_process_gives_same_scores() -> None:
+    model = small_qa_model(l_layers=0, r_layers=0, x_layers=2)
     fast = FastModel(deepcopy(model))
     fuse_projections(model)
     scorer = compile_in_process(fast_model._Scorer(model))
@@ -313,28 +314,28 @@ def test_code_of_one_process_gives_the_same() -> None:
         torch.testing.assert_close(got, fast.scores(words, masks[0], objects, masks[1]), rtol=0, atol=1e-5)
 
 
-def test_a_part_that_this_process_cannot_compile_is_told_with_what_it_takes(
+def test_failing_torch_compile_raises_error_with_part_and_cause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def without_triton(*_: torch.Tensor) -> torch.Tensor:
         raise TorchDynamoException("Cannot find a working triton installation.\nMore about it.")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: without_triton)
-    hooked = answering()
+    hooked = small_qa_model()
     hooked.lxmert.pooler.register_forward_hook(lambda _, __, pooled: -pooled)
     fast = FastModel(hooked, compiled=True)
-    told = r"the word encoder cannot be compiled here \(Cannot find a working triton installation\)"
-    with pytest.raises(ConfigurationError, match=told):
+    message = r"the word encoder cannot be compiled here \(Cannot find a working triton installation\)"
+    with pytest.raises(ConfigurationError, match=message):
         fast.encode_words(torch.ones(BATCH, WORDS, dtype=torch.long))
 
 
 @pytest.mark.parametrize(("dtype", "has_amx", "wanted"), [
     ("bfloat16", True, True), ("bfloat16", False, False), ("float32", True, False), ("int8", True, False),
 ])  # fmt: skip
-def test_products_are_split_where_it_pays(
+def test_linear_layers_are_split_only_for_bfloat16_with_amx(
     dtype: str, has_amx: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
-    model = answering()
+    model = small_qa_model()
     FastModel(model, dtype=dtype, compiled=True)
     assert ("_SplitLinear" in repr(model)) == wanted

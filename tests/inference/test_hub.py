@@ -24,7 +24,7 @@ from tests.small_checkpoints import (
     write_small_published_model,
 )
 
-RAW = {
+PUBLISHED_FILES = {
     "airsplay/lxmert/master/data/vqa/trainval_label2ans.json": "answers/vqa_trainval_label2ans.json",
     "airsplay/py-bottom-up-attention/master/demo/data/genome/1600-400-20/objects_vocab.txt": (
         "vg/objects_vocab.txt"
@@ -45,11 +45,11 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def raw(shared_data: Path) -> dict[str, bytes]:
-    return {path: (shared_data / copy).read_bytes() for path, copy in RAW.items()}
+def published_files(shared_data: Path) -> dict[str, bytes]:
+    return {path: (shared_data / copy).read_bytes() for path, copy in PUBLISHED_FILES.items()}
 
 
-def test_the_client_takes_address_and_cache_from_the_environment(tmp_path: Path) -> None:
+def test_hub_address_and_cache_folder_come_from_environment(tmp_path: Path) -> None:
     program = (
         "from lxmert import LxmertPredictor\n"
         "one = LxmertPredictor.from_pretrained('someone/scenes-model', device='cpu')\n"
@@ -69,13 +69,13 @@ def test_the_client_takes_address_and_cache_from_the_environment(tmp_path: Path)
     assert list((tmp_path / "hub").rglob("answers.json"))
 
 
-def test_a_published_model_answers_from_pixels_and_later_without_the_net(
+def test_published_model_answers_from_pixels_then_offline_from_cache(
     repositories: dict[str, Path],
-    raw: dict[str, bytes],
+    published_files: dict[str, bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with serving(LocalServer(repositories, raw)) as server:
+    with serving(LocalServer(repositories, published_files)) as server:
         server.redirect_downloads(monkeypatch, tmp_path)
         predictor = LxmertPredictor.from_pretrained(MODEL_NAME, device="cpu")
         assert len(predictor.processor.answers or ()) == 3129
@@ -86,10 +86,10 @@ def test_a_published_model_answers_from_pixels_and_later_without_the_net(
         answered = predictor.answer(regions, ["what is left of the star?"], top_k=3)
         assert not any("tf_model" in path for path in server.requests)
     fetched = [path.partition("/raw/")[2] for path in server.requests if "/raw/" in path]
-    assert sorted(fetched) == sorted(RAW)  # Each once.
+    assert sorted(fetched) == sorted(PUBLISHED_FILES)  # Each once.
     assert described is not None
-    objects = raw[list(RAW)[1]].decode().splitlines()
-    attributes = raw[list(RAW)[2]].decode().splitlines()
+    objects = published_files[list(PUBLISHED_FILES)[1]].decode().splitlines()
+    attributes = published_files[list(PUBLISHED_FILES)[2]].decode().splitlines()
     for name, kind, look in zip(
         described, regions.object_ids.tolist(), regions.attribute_ids.tolist(), strict=True
     ):
@@ -104,13 +104,13 @@ def test_a_published_model_answers_from_pixels_and_later_without_the_net(
     ]
 
 
-def test_the_processor_alone_is_complete_and_needs_no_detector_for_words(
+def test_processor_loads_alone_and_fetches_detector_only_for_images(
     repositories: dict[str, Path],
-    raw: dict[str, bytes],
+    published_files: dict[str, bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with serving(LocalServer(repositories, raw)) as server:
+    with serving(LocalServer(repositories, published_files)) as server:
         server.redirect_downloads(monkeypatch, tmp_path)
         processor = LxmertProcessor.from_pretrained(MODEL_NAME)
         assert set(processor(text="what is this?")) == {"input_ids", "attention_mask", "token_type_ids"}
@@ -121,7 +121,7 @@ def test_the_processor_alone_is_complete_and_needs_no_detector_for_words(
         assert LxmertProcessor.from_pretrained(MODEL_NAME, extractor=None, answers=None).extractor is None
 
 
-def test_what_the_repository_holds_goes_before_the_table(
+def test_answers_in_repository_take_precedence_over_published_table(
     repositories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own"
@@ -159,7 +159,7 @@ def test_a_detector_in_a_folder_of_the_models_repository_is_found(
     assert load_extractor("someone/model", device="cpu").identity == regions.extractor
 
 
-def test_a_folder_of_the_published_name_is_the_users_own(
+def test_local_folder_with_published_name_takes_precedence_over_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(LocalServer()) as server:
@@ -185,9 +185,9 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return last
 
 
-def test_without_the_net_ask_says_in_one_line_what_is_missing(
+def test_ask_without_network_names_missing_part_in_one_line(
     repositories: dict[str, Path],
-    raw: dict[str, bytes],
+    published_files: dict[str, bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -198,10 +198,10 @@ def test_without_the_net_ask_says_in_one_line_what_is_missing(
     with serving(LocalServer()) as server:
         server.redirect_downloads(monkeypatch, tmp_path / "nothing")
         assert "no such repository" in error_of(capsys, *ask)
-    told = error_of(capsys, *ask)
-    assert MODEL_NAME in told
-    assert "cannot be reached" in told
-    with serving(LocalServer({MODEL_NAME: repositories[MODEL_NAME]}, raw)) as server:
+    message = error_of(capsys, *ask)
+    assert MODEL_NAME in message
+    assert "cannot be reached" in message
+    with serving(LocalServer({MODEL_NAME: repositories[MODEL_NAME]}, published_files)) as server:
         server.redirect_downloads(monkeypatch, tmp_path / "model")
         assert DETECTOR_NAME in error_of(capsys, *ask)
     with serving(LocalServer(repositories)) as server:
@@ -210,7 +210,7 @@ def test_without_the_net_ask_says_in_one_line_what_is_missing(
 
 
 @pytest.mark.parametrize("name", ["unc-nlp/absent", "absent/detector"])
-def test_an_unknown_detector_is_an_error_of_ours(
+def test_unknown_hub_name_raises_lxmert_error(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(LocalServer()) as server:

@@ -1,4 +1,4 @@
-"""Linear layers in 8 bits compute what exact sums of the rounded numbers give."""
+"""8-bit linear layers compute the exact sums of the quantized numbers; scores stay near those of float32."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -24,12 +24,12 @@ from lxmert.inference.int8 import (
     quantize_rows,
 )
 from tests.inference.adapters import add_adapters
-from tests.inference.test_fast_model import answering, fast_scores, needs_compiler
+from tests.inference.test_fast_model import fast_scores, needs_compiler, small_qa_model
 from tests.model.small import inputs
 
 needs_int8 = pytest.mark.skipif(not has_int8(), reason="the processor has no 8-bit products")
 
-BYTES = pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+BOTH_BYTE_DTYPES = pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
@@ -37,19 +37,19 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs)
 
 
-@BYTES
+@BOTH_BYTE_DTYPES
 @given(arrays.arrays("float32", (3, 5), elements=st.floats(-1e6, 1e6, width=32)))
-def test_rounded_rows_stand_for_the_rows(dtype: torch.dtype, rows: object) -> None:
+def test_quantized_rows_differ_by_at_most_half_a_step(dtype: torch.dtype, rows: object) -> None:
     states = torch.from_numpy(rows)
-    rounded = quantize_rows(states, dtype)
-    assert rounded.values.dtype == dtype
-    steps = rounded.values.int() - rounded.zero_point
+    quantized = quantize_rows(states, dtype)
+    assert quantized.values.dtype == dtype
+    steps = quantized.values.int() - quantized.zero_point
     assert -127 <= int(steps.min()) <= int(steps.max()) <= 127
     # Half a step, and what float32 itself rounds.
-    assert bool(((steps * rounded.scale - states).abs() <= 0.5001 * rounded.scale).all())
+    assert bool(((steps * quantized.scale - states).abs() <= 0.5001 * quantized.scale).all())
 
 
-def test_a_row_does_not_depend_on_its_neighbours() -> None:
+def test_quantized_row_is_independent_of_other_rows() -> None:
     states = torch.tensor([[1.0, -0.5], [1000.0, 3.0]])
     values, scale = quantize_rows(states)
     assert values.tolist() == [[127, -64], [127, 0]]  # -63.5 and 0.38, to the even one
@@ -57,9 +57,11 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
 
 
 @needs_int8
-@BYTES
+@BOTH_BYTE_DTYPES
 @pytest.mark.parametrize("shape", [(7, 12), (2, 7, 12)])
-def test_product_is_the_exact_sum_of_rounded_numbers(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_int8_product_equals_exact_sum_of_quantized_numbers(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     layer = linear(12, 10)
     # Pairs of the largest numbers, whose sums need more than 16 bits.
     states = torch.randn(shape).where(torch.arange(12) > 3, 9.0)
@@ -73,20 +75,20 @@ def test_product_is_the_exact_sum_of_rounded_numbers(shape: tuple[int, ...], dty
 
 @needs_int8
 def test_rows_are_unsigned_without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = answering(l_layers=1, x_layers=1), inputs()
+    model, batch = small_qa_model(l_layers=1, x_layers=1), inputs()
     quantize(model, torch.float32)
     scores = []
     for has_amx, dtype in ((True, torch.int8), (False, torch.uint8)):
         rounded: list[torch.dtype] = []
         with monkeypatch.context() as patch:
             patch.setattr(int8, "has_amx", lambda has_amx=has_amx: has_amx)
-            patch.setattr(int8, "_round_rows", _noting(rounded))
+            patch.setattr(int8, "_round_rows", _recording_round_rows(rounded))
             scores.append(model(**batch).question_answering_score)
         assert set(rounded) == {dtype}
     torch.testing.assert_close(*scores, rtol=0, atol=1e-5)
 
 
-def _noting(dtypes: list[torch.dtype]) -> Any:
+def _recording_round_rows(dtypes: list[torch.dtype]) -> Any:
     """`int8._round_rows`, which also notes what it is asked for."""
     rounded = int8._round_rows
 
@@ -105,7 +107,7 @@ def test_product_is_near_that_of_float32() -> None:
 
 
 @needs_int8
-def test_products_side_by_side() -> None:
+def test_joint_int8_product_equals_concatenated_products() -> None:
     layers = [Int8Linear(linear(12, outputs), torch.bfloat16) for outputs in (4, 6)]
     states = torch.randn(3, 5, 12)
     got = joint_int8_product(layers, states)
@@ -113,7 +115,7 @@ def test_products_side_by_side() -> None:
     assert torch.equal(got, torch.cat([layer(states) for layer in layers], dim=-1))
 
 
-def test_gelu_is_near_the_exact_one_everywhere() -> None:
+def test_approximate_gelu_is_near_exact_gelu() -> None:
     values = torch.cat([torch.linspace(-6, 6, 20001), torch.tensor([-1e4, -30.0, 0.0, 30.0, 1e4])])
     wanted = nn.functional.gelu(values.double())
     error = (approximate_gelu(values).double() - wanted).abs()
@@ -123,7 +125,7 @@ def test_gelu_is_near_the_exact_one_everywhere() -> None:
 @needs_int8
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_scores_are_near_those_of_float32(activation: str) -> None:
-    model = answering(hidden_act=activation)
+    model = small_qa_model(hidden_act=activation)
     batch = inputs()
     wanted = model(**batch).question_answering_score
     names = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
@@ -136,8 +138,8 @@ def test_scores_are_near_those_of_float32(activation: str) -> None:
 
 
 @needs_int8
-def test_states_take_another_dtype_and_scales_stay_float32() -> None:
-    model = answering()
+def test_model_takes_given_dtype_but_scales_stay_float32() -> None:
+    model = small_qa_model()
     quantize(model, torch.bfloat16)
     assert model.dtype == torch.bfloat16
     scales = [part.scale for part in model.modules() if isinstance(part, Int8Linear)]
@@ -147,61 +149,61 @@ def test_states_take_another_dtype_and_scales_stay_float32() -> None:
 @pytest.mark.slow
 @needs_int8
 @needs_compiler
-def test_compiled_and_kept_it_scores_as_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_int8_scores_are_near_eager_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LXMERT_HOME", str(tmp_path))
     batch = inputs()
-    fast = FastModel(answering(l_layers=1, x_layers=1), dtype="int8", compiled=True)
-    stepwise = answering(l_layers=1, x_layers=1)
-    quantize(stepwise, fast.model.dtype)
-    wanted = fast_scores(FastModel(stepwise, dtype=None), batch)
+    fast = FastModel(small_qa_model(l_layers=1, x_layers=1), dtype="int8", compiled=True)
+    eager = small_qa_model(l_layers=1, x_layers=1)
+    quantize(eager, fast.model.dtype)
+    wanted = fast_scores(FastModel(eager, dtype=None), batch)
     torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=0.03)
     assert len(list(tmp_path.rglob("*.so"))) == 3
 
 
 @needs_int8
-def test_only_compiled_and_on_a_cpu() -> None:
+def test_int8_requires_compilation_and_cpu() -> None:
     with pytest.raises(ConfigurationError, match="compiled models on a CPU"):
-        FastModel(answering(), dtype="int8")
-    fast = FastModel(answering(), dtype="int8", compiled=True)
+        FastModel(small_qa_model(), dtype="int8")
+    fast = FastModel(small_qa_model(), dtype="int8", compiled=True)
     with pytest.raises(ConfigurationError, match="compiled models on a CPU"):
         fast.to("cuda")
 
 
-def test_a_processor_without_8_bit_products_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_without_int8_instructions_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
-    model = answering()
+    model = small_qa_model()
     before = deepcopy(model.state_dict())
     with pytest.raises(ConfigurationError, match="needs a processor with AMX or AVX512-VNNI"):
         FastModel(model, dtype="int8", compiled=True)
-    assert_untouched(model, before)
+    assert_weights_unchanged(model, before)
 
 
 @needs_int8
 @pytest.mark.parametrize("dtype", ["int8", "float32", "auto"])
-def test_a_model_in_8_bits_takes_no_other_dtype(dtype: str) -> None:
-    fast = FastModel(answering(), dtype="int8", compiled=True)
+def test_int8_model_cannot_change_dtype(dtype: str) -> None:
+    fast = FastModel(small_qa_model(), dtype="int8", compiled=True)
     with pytest.raises(ConfigurationError, match="already in 8 bits"):
         FastModel(fast.model, dtype=dtype, compiled=True)
 
 
-def test_a_refused_model_is_left_as_it_was() -> None:
-    model = answering()
+def test_rejected_model_keeps_its_weights() -> None:
+    model = small_qa_model()
     before = deepcopy(model.state_dict())
     with pytest.raises(ConfigurationError):
         FastModel(model, dtype="int8")
-    assert_untouched(model, before)
+    assert_weights_unchanged(model, before)
 
 
-def assert_untouched(model: LxmertForQuestionAnswering, before: dict[str, Tensor]) -> None:
+def assert_weights_unchanged(model: LxmertForQuestionAnswering, before: dict[str, Tensor]) -> None:
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 @needs_int8
-def test_layers_that_are_not_plain_are_refused() -> None:
-    model, batch = answering(), inputs()
+def test_quantize_rejects_adapted_layers() -> None:
+    model, batch = small_qa_model(), inputs()
     add_adapters(model)
     wanted = model(**batch).question_answering_score
     with pytest.raises(
@@ -212,8 +214,8 @@ def test_layers_that_are_not_plain_are_refused() -> None:
 
 
 @needs_int8
-def test_what_is_rounded_cannot_be_saved(tmp_path: Path) -> None:
-    model = answering()
+def test_quantized_model_cannot_be_saved(tmp_path: Path) -> None:
+    model = small_qa_model()
     quantize(model, torch.float32)
     for one in (model, deepcopy(model)):
         with pytest.raises(ConfigurationError, match="8 bits cannot be saved"):

@@ -1,4 +1,4 @@
-"""A model's name: the embedded one, a folder, a hub name; anything else is one clear error."""
+"""`locate_model`: the embedded model, a folder or a hub name; anything else is one clear error."""
 
 import json
 from pathlib import Path
@@ -14,34 +14,34 @@ def test_the_embedded_model_is_a_folder_of_the_package() -> None:
     assert locate_model("scenes") == str(embedded_model_folder())
 
 
-def test_a_folder_with_a_configuration_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_folder_with_config_json_is_returned_unchanged(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert locate_model(str(tmp_path)) == locate_model(tmp_path) == str(tmp_path)
 
 
-def test_a_hub_name_is_passed_on() -> None:
+def test_hub_name_is_returned_unchanged() -> None:
     assert locate_model("unc-nlp/lxmert-base-uncased") == "unc-nlp/lxmert-base-uncased"
 
 
 @pytest.mark.parametrize("name", ["missing", "./missing/model", "a/b/c", "/no/such/folder", Path("a/b")])
-def test_an_unknown_name_says_what_was_expected(name: str | Path) -> None:
+def test_unknown_name_raises_error_with_expected_forms(name: str | Path) -> None:
     with pytest.raises(WeightsError, match="expected 'scenes'"):
         locate_model(name)
 
 
-def test_a_folder_without_configuration_is_no_model(tmp_path: Path) -> None:
+def test_folder_without_config_json_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no config\.json"):
         locate_model(tmp_path)
 
 
-def test_a_file_is_pointed_to_convert(tmp_path: Path) -> None:
+def test_checkpoint_file_error_suggests_convert_command(tmp_path: Path) -> None:
     file = tmp_path / "model_LXRT.pth"
     file.write_bytes(b"")
     with pytest.raises(WeightsError, match="lxmert convert"):
         locate_model(file)
 
 
-def test_the_embedded_processor_is_stored_as_a_saved_one(tmp_path: Path) -> None:
+def test_embedded_processor_config_equals_saved_one(tmp_path: Path) -> None:
     """With the identity of its detector, by which features are recognised without building it."""
     processor = LxmertProcessor.from_pretrained(embedded_model_folder())
     assert processor.extractor is not None

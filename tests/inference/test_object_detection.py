@@ -43,13 +43,13 @@ class Oracle:
         return {"kind": "oracle"}
 
 
-def test_objects_come_best_first_with_names_and_scores():
-    sight = detect_objects(PICTURE, Oracle())
-    assert [seen.label for seen in sight.objects] == ["red dog", "wet cup", "red cat"]
-    assert [seen.score for seen in sight.objects] == [0.75, 0.5, 0.25]
-    assert [seen.attribute_score for seen in sight.objects] == pytest.approx([0.3, 0.1, 0.2])
-    assert sight.objects[0].box_xyxy_px == (40.25, 10.0, 60.0, 58.0)
-    assert sight.regions.features.tolist() == [[4, 5], [0, 1], [2, 3]]
+def test_objects_are_sorted_by_score_with_names_and_scores():
+    detection = detect_objects(PICTURE, Oracle())
+    assert [seen.label for seen in detection.objects] == ["red dog", "wet cup", "red cat"]
+    assert [seen.score for seen in detection.objects] == [0.75, 0.5, 0.25]
+    assert [seen.attribute_score for seen in detection.objects] == pytest.approx([0.3, 0.1, 0.2])
+    assert detection.objects[0].box_xyxy_px == (40.25, 10.0, 60.0, 58.0)
+    assert detection.regions.features.tolist() == [[4, 5], [0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_objects_come_best_first_with_names_and_scores():
         ({"min_score": 0.0}, ["dog", "cup", "cat"]),
     ],
 )
-def test_the_best_scored_are_kept(choice, names):
+def test_top_and_min_score_select_highest_scored_objects(choice, names):
     assert [seen.name for seen in detect_objects(PICTURE, Oracle(), **choice).objects] == names
 
 
@@ -73,10 +73,10 @@ def test_given_boxes_keep_their_order():
     assert [seen.name for seen in detect_objects(PICTURE, Oracle(), BOXES, min_score=0.6).objects] == ["dog"]
 
 
-def test_extractors_without_names_and_scores_are_shown_too():
-    sight = detect_objects(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, top=2)
-    assert [seen.label for seen in sight.objects] == [None, None]
-    assert [(seen.score, seen.attribute_score) for seen in sight.objects] == [(None, None)] * 2
+def test_extractors_without_names_or_scores_give_objects_with_none():
+    detection = detect_objects(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, top=2)
+    assert [seen.label for seen in detection.objects] == [None, None]
+    assert [(seen.score, seen.attribute_score) for seen in detection.objects] == [(None, None)] * 2
     assert len(detect_objects(PICTURE, RegularGrid(2, 3, PooledPixels(2))).objects) == 6
     with pytest.raises(InputError, match="gives no scores"):
         detect_objects(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, min_score=0.5)
@@ -86,9 +86,9 @@ def test_extractors_without_names_and_scores_are_shown_too():
         detect_objects(PICTURE, RegularGrid(2, 3, PooledPixels(2)), BOXES)
 
 
-def test_what_was_seen_is_told_in_json():
-    told = json.loads(json.dumps(detect_objects(PICTURE, Oracle(), top=1).to_dict()))
-    assert told == {
+def test_to_dict_lists_detected_objects():
+    data = json.loads(json.dumps(detect_objects(PICTURE, Oracle(), top=1).to_dict()))
+    assert data == {
         "extractor": "oracle",
         "size": {"width": 100, "height": 60},
         "objects": [
@@ -104,12 +104,12 @@ def test_what_was_seen_is_told_in_json():
 
 
 def test_json_is_rounded_to_hundredths_of_a_pixel_and_of_a_percent():
-    told = DetectedObject((1.23456, 2.0, 30.98765, 40.5), None, "red", 0.123456, None).to_dict()
-    assert told["box"] == [1.23, 2.0, 30.99, 40.5]
-    assert (told["score"], told["attribute_score"]) == (0.1235, None)
+    data = DetectedObject((1.23456, 2.0, 30.98765, 40.5), None, "red", 0.123456, None).to_dict()
+    assert data["box"] == [1.23, 2.0, 30.99, 40.5]
+    assert (data["score"], data["attribute_score"]) == (0.1235, None)
 
 
-def test_the_drawing_shows_what_was_seen_and_no_more():
+def test_drawing_shows_only_selected_objects():
     nothing = np.asarray(detect_objects(PICTURE, Oracle(), min_score=1.0).draw())
     assert (nothing == 120).all()
     one, three = (np.asarray(detect_objects(PICTURE, Oracle(), top=top).draw()) for top in (1, 3))

@@ -1,4 +1,4 @@
-"""What objects are called: attribute and class, with published vocabularies where the detector has no own."""
+"""`ObjectNames`: labels from attribute and class names, the detector's own or the published vocabularies."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ OBJECTS = torch.tensor([1, 0, 1])
 ATTRIBUTES = torch.tensor([0, 2, 1])
 
 
-def test_an_attribute_stands_before_its_object() -> None:
+def test_describe_puts_attribute_before_object_name() -> None:
     names = ObjectNames(["car", "dog"], ["red", "old", "wet"])
     both = regions(object_ids=OBJECTS, attribute_ids=ATTRIBUTES)
     assert names.describe(both) == ("red dog", "wet car", "old dog")
@@ -29,14 +29,14 @@ def test_an_attribute_stands_before_its_object() -> None:
     assert names.describe(both.select([])) == ()
 
 
-def test_without_names_the_class_is_told_by_number_and_without_ids_not_at_all() -> None:
+def test_describe_gives_class_numbers_without_names_and_none_without_ids() -> None:
     both = regions(object_ids=OBJECTS, attribute_ids=ATTRIBUTES)
     assert ObjectNames().describe(both) == ("class 1", "class 0", "class 1")
     assert ObjectNames(["car", "dog"]).describe(regions()) is None
     assert ObjectNames(["car", "dog"]).object_name(regions(), 0) is None
 
 
-def test_an_extractor_is_asked_for_its_names() -> None:
+def test_from_extractor_uses_names_of_extractor() -> None:
     own = SimpleNamespace(object_names=("car",), attribute_names=None, name="unc-nlp/frcnn-vg-finetuned")
     assert ObjectNames.from_extractor(own) == ObjectNames(("car",), None)
     assert (

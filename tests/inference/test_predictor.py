@@ -1,4 +1,4 @@
-"""The predictor: what belongs together, one question or many, answers as the model alone gives them."""
+"""`LxmertPredictor`: consistency checks, questions and answers, detectors, answer tables, devices, dtypes."""
 
 import copy
 import pickle
@@ -32,9 +32,9 @@ def picture(seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (60, 91, 3), dtype=np.uint8))
 
 
-def through_pickle(one: LxmertPredictor) -> LxmertPredictor:
-    other: LxmertPredictor = pickle.loads(pickle.dumps(one))  # noqa: S301
-    return other
+def pickle_round_trip(predictor: LxmertPredictor) -> LxmertPredictor:
+    copied: LxmertPredictor = pickle.loads(pickle.dumps(predictor))  # noqa: S301
+    return copied
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def predictor() -> LxmertPredictor:
     return LxmertPredictor.from_pretrained("scenes", device="cpu")
 
 
-def test_answers_are_those_of_model_and_processor(predictor: LxmertPredictor) -> None:
+def test_answers_equal_those_of_model_and_processor(predictor: LxmertPredictor) -> None:
     picture, scene, questions = sample(11, 0, questions=5)
     texts = [question.text for question in questions]
     answers = predictor.answer(predictor.regions(picture, scene.boxes_xyxy_px()), texts, top_k=2)
@@ -55,12 +55,12 @@ def test_answers_are_those_of_model_and_processor(predictor: LxmertPredictor) ->
         assert best.probability >= second.probability
 
 
-def test_no_question_has_no_answer(predictor: LxmertPredictor) -> None:
+def test_empty_question_list_returns_empty_list(predictor: LxmertPredictor) -> None:
     picture, scene, _ = sample(11, 0, questions=1)
     assert predictor.answer(predictor.regions(picture, scene.boxes_xyxy_px()), []) == []
 
 
-def test_what_answer_would_refuse_can_be_known_before_an_image_is_looked_at(
+def test_check_rejects_empty_text_and_missing_answers_without_image(
     predictor: LxmertPredictor,
 ) -> None:
     predictor.check(["how many stars are there?", "what is red?"])
@@ -73,13 +73,13 @@ def test_what_answer_would_refuse_can_be_known_before_an_image_is_looked_at(
         LxmertPredictor(predictor.model, processor).check(["what is red?"])
 
 
-def test_one_text_instead_of_a_list_is_told(predictor: LxmertPredictor) -> None:
+def test_answer_rejects_single_text_instead_of_list(predictor: LxmertPredictor) -> None:
     picture, scene, _ = sample(11, 0, questions=1)
     with pytest.raises(InputError, match="list"):
         predictor.answer(predictor.regions(picture, scene.boxes_xyxy_px()), "how many stars are there?")
 
 
-def test_questions_come_in_any_collection(predictor: LxmertPredictor) -> None:
+def test_answer_accepts_tuple_generator_and_array_of_questions(predictor: LxmertPredictor) -> None:
     regions = predictor.regions(sample(11, 0, questions=1)[0])
     texts = ["how many stars are there?", "what is red?", "is there a circle?"]
     answers = predictor.answer(regions, texts)
@@ -88,7 +88,7 @@ def test_questions_come_in_any_collection(predictor: LxmertPredictor) -> None:
         assert predictor.answer(regions, collection) == answers
 
 
-def test_what_is_no_list_of_questions_or_no_regions_is_told(predictor: LxmertPredictor) -> None:
+def test_questions_or_regions_of_wrong_type_are_rejected(predictor: LxmertPredictor) -> None:
     regions = predictor.regions(sample(11, 0, questions=1)[0])
     with pytest.raises(InputError, match="questions is a single text, expected a list"):
         predictor.check("what is red?")
@@ -101,21 +101,21 @@ def test_what_is_no_list_of_questions_or_no_regions_is_told(predictor: LxmertPre
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"extractor": GivenBoxes(PooledPixels(3))}, "features per object, the extractor makes 27"),
         ({"answers": ["yes", "no"]}, "the table has 2"),
         ({"max_text_length": 99}, "the processor makes up to 99"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(changes: dict[str, object], told: str) -> None:
+def test_processor_that_does_not_match_model_is_rejected(changes: dict[str, object], message: str) -> None:
     folder = embedded_model_folder()
     model = LxmertForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         LxmertPredictor(model, LxmertProcessor.from_pretrained(folder, **changes))
 
 
-def test_features_that_exist_are_answered_from_without_the_extractor(
+def test_stored_features_are_answered_without_loading_detector(
     predictor: LxmertPredictor, tmp_path: Path
 ) -> None:
     write_small_model_with_detector(tmp_path / "model")
@@ -132,9 +132,9 @@ def test_features_that_exist_are_answered_from_without_the_extractor(
         without.regions(picture())
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle_round_trip])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_copies_answer_alike(
+def test_copied_and_pickled_predictors_give_same_answers(
     predictor: LxmertPredictor,
     copied: Callable[[LxmertPredictor], LxmertPredictor],
     compiled: bool,
@@ -160,7 +160,7 @@ def test_copies_answer_alike(
     assert other.answer(regions, texts) != wanted == made.answer(regions, texts)
 
 
-def test_models_of_other_classes_are_refused(predictor: LxmertPredictor) -> None:
+def test_models_and_processors_of_other_classes_are_rejected(predictor: LxmertPredictor) -> None:
     config, processor = predictor.model.config, predictor.processor
     small = theirs.LxmertConfig(hidden_size=24, num_attention_heads=3, l_layers=1, x_layers=1, r_layers=1)
     averaged = torch.optim.swa_utils.AveragedModel(predictor.model)  # keeps the model in .module
@@ -172,15 +172,15 @@ def test_models_of_other_classes_are_refused(predictor: LxmertPredictor) -> None
 
 
 @pytest.fixture(scope="module")
-def detecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def detecting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder whose processor finds objects."""
-    folder = tmp_path_factory.mktemp("detecting") / "model"
+    folder = tmp_path_factory.mktemp("detecting_model") / "model"
     write_small_model_with_detector(folder)
     return folder
 
 
-def test_a_model_with_a_detector_finds_the_objects_itself(detecting: Path) -> None:
-    predictor = LxmertPredictor.from_pretrained(detecting, device="cpu")
+def test_model_with_detector_detects_objects_without_boxes(detecting_model: Path) -> None:
+    predictor = LxmertPredictor.from_pretrained(detecting_model, device="cpu")
     assert not predictor.needs_boxes
     found = predictor.regions(picture())
     assert len(found) == 10
@@ -194,8 +194,8 @@ def test_a_model_with_a_detector_finds_the_objects_itself(detecting: Path) -> No
     assert [[type(one) for one in best] for best in answers] == [[Answer] * 2] * 2
 
 
-def test_a_detector_looks_at_given_boxes_too(detecting: Path) -> None:
-    predictor = LxmertPredictor.from_pretrained(detecting, device="cpu")
+def test_detector_describes_given_boxes(detecting_model: Path) -> None:
+    predictor = LxmertPredictor.from_pretrained(detecting_model, device="cpu")
     boxes = torch.tensor([[3.0, 4.0, 50.0, 40.0], [60.0, 10.0, 91.0, 60.0], [0.0, 0.0, 91.0, 60.0]])
     given = predictor.regions(picture(), boxes)
     assert torch.equal(given.boxes_xyxy_px, boxes)
@@ -203,13 +203,14 @@ def test_a_detector_looks_at_given_boxes_too(detecting: Path) -> None:
     assert len(predictor.answer(given, ["what is red?"])[0]) == 1
 
 
-def test_another_detector_and_other_answers_take_the_place_of_the_models_own(
-    detecting: Path, tmp_path: Path
-) -> None:
+def test_detector_and_answers_arguments_replace_those_of_model(detecting_model: Path, tmp_path: Path) -> None:
     write_small_published_model(tmp_path / "bare", answers=3)
     (tmp_path / "answers.json").write_text('[{"ans": "yes"}, {"ans": "no"}, {"ans": ""}]')
     predictor = LxmertPredictor.from_pretrained(
-        tmp_path / "bare", device="cpu", detector=detecting / "detector", answers=tmp_path / "answers.json"
+        tmp_path / "bare",
+        device="cpu",
+        detector=detecting_model / "detector",
+        answers=tmp_path / "answers.json",
     )
     assert predictor.processor.answers == ["yes", "no", ""]
     assert len(predictor.regions(picture())) == 10
@@ -217,10 +218,10 @@ def test_another_detector_and_other_answers_take_the_place_of_the_models_own(
         LxmertPredictor.from_pretrained(tmp_path / "bare", answers=["yes", "no"])
     write_small_published_model(tmp_path / "narrow", answers=3, features=48)
     with pytest.raises(InputError, match="reads 48 features per object, the extractor makes 128"):
-        LxmertPredictor.from_pretrained(tmp_path / "narrow", detector=detecting / "detector")
+        LxmertPredictor.from_pretrained(tmp_path / "narrow", detector=detecting_model / "detector")
 
 
-def test_answer_tables_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_invalid_answer_tables_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gqe"):
         answer_table("gqe")
     (tmp_path / "answers.json").write_text('["yes", "yes"]')
@@ -230,7 +231,7 @@ def test_answer_tables_that_are_none_are_refused(tmp_path: Path) -> None:
         answer_table(["yes", 7])  # type: ignore[list-item]
 
 
-def test_published_answers_have_short_names(
+def test_answer_table_resolves_vqa_and_gqa_to_published_files(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fetched(self: PublishedFile) -> Path:
@@ -255,9 +256,9 @@ class SmallBackbone(torch.nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["detector", "backbone"])
-def test_what_looks_moves_with_the_model(detecting: Path, kind: str) -> None:
+def test_to_device_moves_detector_or_backbone_with_model(detecting_model: Path, kind: str) -> None:
     """The meta device stands for a GPU: whatever lies there has been moved."""
-    predictor = LxmertPredictor.from_pretrained(detecting, device="cpu")
+    predictor = LxmertPredictor.from_pretrained(detecting_model, device="cpu")
     if kind == "backbone":
         backbone = SmallBackbone()
         predictor.processor = LxmertProcessor(
@@ -272,14 +273,14 @@ def test_what_looks_moves_with_the_model(detecting: Path, kind: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_the_answers_are_those_of_the_cpu(detecting: Path) -> None:
+def test_answers_on_gpu_equal_those_on_cpu(detecting_model: Path) -> None:
     questions = ["how many stars are there?", "what is red?"]
-    told = []
+    answers_by_device = []
     for device in ("cpu", "cuda"):
-        predictor = LxmertPredictor.from_pretrained(detecting, device=device)
-        told.append(predictor.answer(predictor.regions(picture()), questions))
+        predictor = LxmertPredictor.from_pretrained(detecting_model, device=device)
+        answers_by_device.append(predictor.answer(predictor.regions(picture()), questions))
         assert next(predictor.processor.extractor._detector.parameters()).device.type == device
-    for cpu, cuda in zip(*told, strict=True):
+    for cpu, cuda in zip(*answers_by_device, strict=True):
         assert cpu[0].text == cuda[0].text
         assert cpu[0].probability == pytest.approx(cuda[0].probability, abs=1e-3)
 

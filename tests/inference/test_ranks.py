@@ -1,4 +1,4 @@
-"""Which process of several this is."""
+"""`Ranks`: which process of several this is, read from the environment, and which one leads."""
 
 import pytest
 
@@ -15,18 +15,18 @@ from lxmert.inference.ranks import Ranks
         ({"WORLD_SIZE": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, Ranks()),
     ],
 )
-def test_ranks_come_from_the_environment(environment: dict[str, str], expected: Ranks) -> None:
+def test_ranks_are_read_from_environment(environment: dict[str, str], expected: Ranks) -> None:
     assert Ranks.from_environment(environment) == expected
 
 
 @pytest.mark.parametrize("environment", [{"RANK": "x"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "-1"}])
-def test_ranks_that_cannot_be_are_an_error(environment: dict[str, str]) -> None:
+def test_invalid_rank_variables_raise_configuration_error(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="RANK"):
         Ranks.from_environment(environment)
 
 
 @pytest.mark.parametrize(
-    ("ranks", "leads"),
+    ("ranks", "is_leader"),
     [
         (Ranks(), True),
         (Ranks(0, 3, is_connected=True), True),
@@ -34,5 +34,5 @@ def test_ranks_that_cannot_be_are_an_error(environment: dict[str, str]) -> None:
         (Ranks(2, 3, 2, is_connected=False), True),
     ],
 )
-def test_the_first_leads_those_that_are_connected_and_others_themselves(ranks: Ranks, leads: bool) -> None:
-    assert ranks.is_leader == leads
+def test_is_leader_is_true_for_rank_0_and_unconnected_ranks(ranks: Ranks, is_leader: bool) -> None:
+    assert ranks.is_leader == is_leader

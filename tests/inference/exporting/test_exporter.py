@@ -1,4 +1,4 @@
-"""An exported model is compared before it is kept, and a folder is written whole or not at all."""
+"""`export_model`: the parity check before an export is kept, atomic folders, rejected models and options."""
 
 import math
 from collections.abc import Callable
@@ -23,13 +23,11 @@ SCORES = "question_answering_score"
 TORCH = ExportOptions("torch", overwrite=True)
 
 
-def write_nothing(model: Any, signature: Any, path: Path) -> None:
+def write_dummy_program(model: Any, signature: Any, path: Path) -> None:
     path.write_text("a program")
 
 
-def files_that_say(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]
-) -> nn.Module:
+def stub_export(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> nn.Module:
     """A model whose exported files give changed scores, without the time that an export takes."""
     model = small_model()
 
@@ -42,34 +40,36 @@ def files_that_say(
 
         return scores
 
-    monkeypatch.setattr(exporter, "write_program", write_nothing)
+    monkeypatch.setattr(exporter, "write_program", write_dummy_program)
     monkeypatch.setattr(exporter, "ProgramScorer", run)
     return model
 
 
 @pytest.mark.parametrize("shift", [0.05, math.nan])
-def test_other_scores_are_not_kept(shift: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = files_that_say(monkeypatch, lambda scores: scores + shift)
+def test_export_with_different_or_nan_scores_is_discarded(
+    shift: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = stub_export(monkeypatch, lambda scores: scores + shift)
     with pytest.raises(ExportError, match="question_answering_score differs by up to"):
         export_model(model, tmp_path / "out", options=TORCH)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_former_export_stays_when_a_new_one_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = files_that_say(monkeypatch, lambda scores: scores)
+def test_previous_export_is_kept_when_new_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = stub_export(monkeypatch, lambda scores: scores)
     export_model(model, tmp_path / "out", options=TORCH)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    files_that_say(monkeypatch, lambda scores: scores * 1.1)
+    stub_export(monkeypatch, lambda scores: scores * 1.1)
     with pytest.raises(ExportError):
         export_model(model, tmp_path / "out", options=TORCH)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_export_is_replaced_on_request_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = files_that_say(monkeypatch, lambda scores: scores)
+def test_existing_export_is_replaced_only_with_overwrite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = stub_export(monkeypatch, lambda scores: scores)
     export_model(model, tmp_path / "out", small_processor(), TORCH)
     assert (tmp_path / "out" / "answers.json").exists()
     with pytest.raises(ConfigurationError, match="already contains an exported model"):
@@ -79,7 +79,7 @@ def test_an_export_is_replaced_on_request_alone(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_what_is_no_export_is_never_replaced(tmp_path: Path) -> None:
+def test_folder_or_file_that_is_no_export_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "first.txt").write_text("Dear")
     (tmp_path / "file").write_text("Dear")
@@ -94,7 +94,7 @@ def test_what_is_no_export_is_never_replaced(tmp_path: Path) -> None:
 def test_an_export_with_other_files_is_never_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = files_that_say(monkeypatch, lambda scores: scores)
+    model = stub_export(monkeypatch, lambda scores: scores)
     export_model(model, tmp_path / "out", small_processor(), TORCH)
     (tmp_path / "out" / "model.onnx.data").write_text("weights")  # Of an earlier export.
     check_folder(tmp_path / "out", overwrite=True)
@@ -106,7 +106,7 @@ def test_an_export_with_other_files_is_never_replaced(
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+def test_atomic_folder_keeps_symlinks(tmp_path: Path) -> None:
     (tmp_path / "far" / "real").mkdir(parents=True)
     (tmp_path / "far" / "real" / "old").write_text("old")
     link, dangling = tmp_path / "link", tmp_path / "dangling"
@@ -121,7 +121,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "far").iterdir()) == ["new", "real"]
 
 
-def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_atomic_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
 
     def stop_halfway() -> None:
@@ -142,24 +142,26 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
 
 
-def test_the_model_is_left_as_it_was(torch_export: Any) -> None:
+def test_export_leaves_model_unchanged(torch_export: Any) -> None:
     assert torch_export.model.config._attn_implementation == small_model().config._attn_implementation
     assert all(weights.requires_grad for weights in torch_export.model.parameters())
 
 
-def test_the_models_own_attention_has_no_part_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
+def test_export_does_not_use_custom_attention_implementation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("on GPUs alone")
 
-    AttentionInterface.register("of_gpus", refuse)
-    model = files_that_say(monkeypatch, lambda scores: scores)
+    AttentionInterface.register("of_gpus", fail)
+    model = stub_export(monkeypatch, lambda scores: scores)
     model.set_attn_implementation("of_gpus")
     report = export_model(model, tmp_path / "exported", options=TORCH)
     assert report.float32[0].agreement == 1.0
     assert model.config._attn_implementation == "of_gpus"
 
 
-def test_models_that_cannot_be_exported(tmp_path: Path) -> None:
+def test_unsupported_model_or_mismatched_processor_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"float32, got bfloat16; call model.float\(\) first"):
         export_model(small_model().to(torch.bfloat16), tmp_path / "out", options=TORCH)
     with pytest.raises(ConfigurationError, match="a LxmertEncoder cannot be exported"):
@@ -184,14 +186,16 @@ def test_models_that_cannot_be_exported(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_options_that_do_not_go_together() -> None:
+def test_invalid_export_options_are_rejected() -> None:
     with pytest.raises(ConfigurationError, match="unknown format 'tflite'"):
         ExportOptions("tflite")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="int8"):
         ExportOptions("torch", int8=True)
 
 
-def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_onnx_package_raises_missing_extra_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lxmert.inference.exporting.onnx_files.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[onnx\]"'):
         require_onnx()
@@ -200,7 +204,7 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(tmp_path.iterdir())
 
 
-def test_random_inputs_reach_the_edges() -> None:
+def test_random_check_covers_extreme_sizes_and_masks() -> None:
     model = small_model()
     check = random_check(model, export_signature(model, segments=True))
     batches = list(check.batches)
@@ -218,7 +222,7 @@ def test_random_inputs_reach_the_edges() -> None:
         assert any((batch[name] == 1).all() for batch in batches)
 
 
-def test_differences_and_answers_are_counted() -> None:
+def test_compare_counts_differences_and_equal_answers() -> None:
     signature = export_signature(small_model())
     batches = [
         {
@@ -258,7 +262,7 @@ def test_differences_and_answers_are_counted() -> None:
     ("difference", "largest", "beyond"),
     [(9e-5, 0.5, []), (1.1e-4, 0.5, [SCORES]), (9e-4, 10.0, []), (1.1e-3, 10.0, [SCORES])],
 )
-def test_the_bound_follows_the_size_of_the_scores(
+def test_parity_tolerance_scales_with_largest_score(
     difference: float, largest: float, beyond: list[str]
 ) -> None:
     parity = Parity("rows")
@@ -266,13 +270,13 @@ def test_the_bound_follows_the_size_of_the_scores(
     assert parity.beyond_tolerance == beyond
 
 
-def test_another_shape_is_beyond_every_bound() -> None:
+def test_scores_of_other_shape_are_beyond_tolerance() -> None:
     parity = Parity("rows")
     parity.add({SCORES: torch.ones(3, 2)}, {SCORES: torch.ones(3, 1)}, None)
     assert parity.beyond_tolerance == [SCORES]
 
 
-def test_one_score_that_is_no_number_is_never_forgotten() -> None:
+def test_single_nan_score_stays_beyond_tolerance() -> None:
     parity = Parity("rows")
     for found in (1.0, math.nan, 1.0):
         parity.add({SCORES: torch.ones(3, 2)}, {SCORES: torch.full((3, 2), found)}, None)

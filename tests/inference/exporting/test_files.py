@@ -20,9 +20,9 @@ from tests.inference.exporting.conftest import ANSWERS, FEW_LAYERS, Exported, sm
 from tests.model.small import SIZES, small_config
 
 # Batch, words, objects.
-SIZES_TRIED = [(1, 1, 1), (3, 7, 5), (5, 16, 2), (2, 1, 40)]
+TESTED_SIZES = [(1, 1, 1), (3, 7, 5), (5, 16, 2), (2, 1, 40)]
 
-ALONE = """
+RUN_WITHOUT_LXMERT = """
 import sys
 for name in ("lxmert", "transformers"):
     sys.modules[name] = None  # importing it is an error
@@ -35,7 +35,7 @@ for given in Path(sys.argv[2]).glob("*.given"):
 """
 
 
-def batch_of(sizes: tuple[int, int, int], hidden: bool = False) -> dict[str, Tensor]:
+def batch_of(sizes: tuple[int, int, int], masked: bool = False) -> dict[str, Tensor]:
     batch, words, objects = sizes
     generator = torch.Generator().manual_seed(sum(sizes))
     inputs = {
@@ -45,7 +45,7 @@ def batch_of(sizes: tuple[int, int, int], hidden: bool = False) -> dict[str, Ten
         "visual_pos": torch.rand(batch, objects, 4, generator=generator),
         "visual_attention_mask": torch.ones(batch, objects, dtype=torch.int64),
     }
-    if hidden:
+    if masked:
         inputs["attention_mask"][:, words // 2 :] = 0
         inputs["visual_attention_mask"][:, objects // 2 :] = 0
         inputs["attention_mask"][0] = 0
@@ -59,20 +59,20 @@ def run_onnx(folder: Path, inputs: dict[str, Tensor]) -> np.ndarray:
     return session.run(None, {name: values.numpy() for name, values in inputs.items()})[0]
 
 
-@pytest.mark.parametrize("sizes", SIZES_TRIED)
-@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("sizes", TESTED_SIZES)
+@pytest.mark.parametrize("masked", [False, True])
 def test_onnx_gives_the_models_scores(
-    onnx_export: Exported, sizes: tuple[int, int, int], hidden: bool
+    onnx_export: Exported, sizes: tuple[int, int, int], masked: bool
 ) -> None:
-    inputs = batch_of(sizes, hidden)
+    inputs = batch_of(sizes, masked)
     with torch.no_grad():
         expected = onnx_export.model(**inputs).question_answering_score
     np.testing.assert_allclose(run_onnx(onnx_export.folder, inputs), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_masks_count(onnx_export: Exported) -> None:
+def test_masked_words_and_objects_do_not_change_onnx_scores(onnx_export: Exported) -> None:
     """What is hidden has no part in the scores, so the file has not left the masks out."""
-    inputs = batch_of((3, 7, 5), hidden=True)
+    inputs = batch_of((3, 7, 5), masked=True)
     first = run_onnx(onnx_export.folder, inputs)
     inputs["visual_feats"][1, 4] += 1.0
     inputs["input_ids"][1, 6] = 17
@@ -81,18 +81,24 @@ def test_masks_count(onnx_export: Exported) -> None:
     assert np.abs(run_onnx(onnx_export.folder, inputs) - first)[1].max() > 1e-2
 
 
-def test_a_program_runs_with_torch_alone(torch_export: Exported, tmp_path: Path) -> None:
+def test_pt2_program_runs_without_lxmert_and_transformers(torch_export: Exported, tmp_path: Path) -> None:
     expected = {}
-    for sizes in SIZES_TRIED:
-        inputs = batch_of(sizes, hidden=True)
+    for sizes in TESTED_SIZES:
+        inputs = batch_of(sizes, masked=True)
         inputs["token_type_ids"] = torch.arange(sizes[1]).remainder(2).expand(sizes[0], -1).clone()
         with torch.no_grad():
             expected[f"{sum(sizes)}.found"] = torch_export.model(**inputs).question_answering_score
         save_file(inputs, tmp_path / f"{sum(sizes)}.given")
-    command = [sys.executable, "-c", ALONE, str(torch_export.folder / "model.pt2"), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        RUN_WITHOUT_LXMERT,
+        str(torch_export.folder / "model.pt2"),
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(expected) == len(SIZES_TRIED)
+    assert len(expected) == len(TESTED_SIZES)
     for name, scores in expected.items():
         found = load_file(tmp_path / name)["question_answering_score"]
         torch.testing.assert_close(found, scores, rtol=1e-5, atol=1e-5)
@@ -109,7 +115,9 @@ def test_a_program_runs_with_torch_alone(torch_export: Exported, tmp_path: Path)
         (LxmertModel, ["language_output", "vision_output", "pooled_output"]),
     ],
 )
-def test_other_models(model_class: type, outputs: list[str], tmp_path: Path) -> None:
+def test_pt2_program_of_other_model_classes_gives_their_outputs(
+    model_class: type, outputs: list[str], tmp_path: Path
+) -> None:
     """With the same checks, which fail where a score differs."""
     torch.manual_seed(2)
     model = model_class(small_config(**FEW_LAYERS, output_hidden_states=True)).eval()
@@ -125,18 +133,18 @@ def test_other_models(model_class: type, outputs: list[str], tmp_path: Path) -> 
     for name in outputs:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
     settings = json.loads((tmp_path / "out" / "export.json").read_text())
-    told = {output["name"]: output["shape"] for output in settings["outputs"]}
+    shapes = {output["name"]: output["shape"] for output in settings["outputs"]}
     axes = {"batch": 3, "words": 7, "objects": 5}
     for name in outputs:
-        assert tuple(axes.get(size, size) for size in told[name]) == expected[name].shape
+        assert tuple(axes.get(size, size) for size in shapes[name]) == expected[name].shape
 
 
-def test_a_pair_model_as_onnx(tmp_path: Path) -> None:
+def test_onnx_of_pair_model_gives_its_scores(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     torch.manual_seed(2)
     model = LxmertForVisualReasoning(small_config(**FEW_LAYERS)).eval()
     export_model(model, tmp_path / "out")
-    inputs = batch_of((3, 7, 5), hidden=True)
+    inputs = batch_of((3, 7, 5), masked=True)
     for name in ("visual_feats", "visual_pos", "visual_attention_mask"):
         inputs[name] = torch.stack([inputs[name], inputs[name].roll(1, dims=0)], dim=1)
     with torch.no_grad():
@@ -144,7 +152,9 @@ def test_a_pair_model_as_onnx(tmp_path: Path) -> None:
     np.testing.assert_allclose(run_onnx(tmp_path / "out", inputs), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_weights_of_8_bits(onnx_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_onnx_is_smaller_and_near_float32_scores(
+    onnx_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exact = onnx_export.folder / "model.onnx"
     monkeypatch.setattr(onnx_files, "write_onnx", lambda model, signature, path: shutil.copy(exact, path))
     report = export_model(small_model(), tmp_path / "out", options=ExportOptions(int8=True))
@@ -164,13 +174,13 @@ def test_weights_of_8_bits(onnx_export: Exported, tmp_path: Path, monkeypatch: p
     assert "MatMulInteger" in kinds
     assert "Gemm" not in kinds
     assert (tmp_path / "out" / "model.onnx").stat().st_size < exact.stat().st_size
-    inputs = batch_of((3, 7, 5), hidden=True)
+    inputs = batch_of((3, 7, 5), masked=True)
     with torch.no_grad():
         expected = onnx_export.model(**inputs).question_answering_score
     assert np.abs(run_onnx(tmp_path / "out", inputs) - expected.numpy()).max() < 1.0
 
 
-def test_large_weights_lie_beside_the_graph(
+def test_large_weights_are_written_to_separate_data_file(
     onnx_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_files, "MAX_SINGLE_FILE_BYTES", 1000)
@@ -179,7 +189,7 @@ def test_large_weights_lie_beside_the_graph(
     assert run_onnx(tmp_path, batch_of((3, 7, 5))).shape == (3, len(ANSWERS))
 
 
-def test_onnx_has_usual_operators_and_no_paths(onnx_export: Exported) -> None:
+def test_onnx_has_standard_operators_and_no_source_paths(onnx_export: Exported) -> None:
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(onnx_export.folder / "model.onnx")
     onnx.checker.check_model(graph, full_check=True)
@@ -188,11 +198,11 @@ def test_onnx_has_usual_operators_and_no_paths(onnx_export: Exported) -> None:
     assert b".py" not in (onnx_export.folder / "model.onnx").read_bytes()
 
 
-def test_a_program_has_no_paths(torch_export: Exported) -> None:
+def test_pt2_program_has_no_source_paths(torch_export: Exported) -> None:
     assert b".py" not in (torch_export.folder / "model.pt2").read_bytes()
 
 
-def test_only_the_first_word_of_the_last_layer_is_computed(onnx_export: Exported) -> None:
+def test_onnx_computes_only_first_word_in_last_cross_layer(onnx_export: Exported) -> None:
     """The short way of the model: two crossed layers have three feed-forward blocks, not four."""
     onnx = pytest.importorskip("onnx")
     weights = onnx.load(onnx_export.folder / "model.onnx").graph.initializer
@@ -202,25 +212,25 @@ def test_only_the_first_word_of_the_last_layer_is_computed(onnx_export: Exported
     assert len(first_halves) == 1 + 1 + 3
 
 
-def test_settings_tell_inputs_and_outputs(onnx_export: Exported, torch_export: Exported) -> None:
+def test_export_json_describes_inputs_and_outputs(onnx_export: Exported, torch_export: Exported) -> None:
     runtime = pytest.importorskip("onnxruntime")
     settings = json.loads((onnx_export.folder / "export.json").read_text())
     session = runtime.InferenceSession(str(onnx_export.folder / "model.onnx"))
     for kind, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
-        told = [
+        described = [
             (one["name"], one["dtype"].replace("float32", "float"), one["shape"]) for one in settings[kind]
         ]
-        assert [(one.name, one.type[7:-1], one.shape) for one in found] == told
+        assert [(one.name, one.type[7:-1], one.shape) for one in found] == described
     assert settings["scores"] == "question_answering_score"
     assert (settings["max_text_length"], settings["visual_feat_dim"], settings["task"]) == (6, 13, "vqa")
-    also = json.loads((torch_export.folder / "export.json").read_text())
-    assert [one["name"] for one in also["inputs"]] == [
+    torch_settings = json.loads((torch_export.folder / "export.json").read_text())
+    assert [one["name"] for one in torch_settings["inputs"]] == [
         *(one["name"] for one in settings["inputs"]),
         "token_type_ids",
     ]
 
 
-def test_texts_without_this_package(onnx_export: Exported) -> None:
+def test_exported_tokenizer_json_encodes_like_processor(onnx_export: Exported) -> None:
     texts = ["Is it red?", "How many blue circles are left of the large star there?", "circle"]
     tokenizer = Tokenizer.from_file(str(onnx_export.folder / "tokenizer.json"))
     found = tokenizer.encode_batch(texts)
