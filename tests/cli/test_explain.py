@@ -88,7 +88,7 @@ def test_unnamed_objects_have_same_numbers_in_table_and_drawing(
     (tmp_path / "boxes.json").write_text("[[1, 2, 30, 40], [20, 5, 60, 50], [9, 9, 19, 19]]")
     drawn: list[tuple[str, ...]] = []
     monkeypatch.setattr(
-        Explanation, "drawn", lambda *given: drawn.append(given[2]) or Image.new("RGB", (9, 9))
+        Explanation, "draw", lambda *given: drawn.append(given[2]) or Image.new("RGB", (9, 9))
     )
     status, out, err = lxmert.run(
         "explain", "scene.png", QUESTION, "--model", "given_boxes", "--boxes", "boxes.json"
