@@ -611,8 +611,3 @@ def test_empty_training_or_validation_split_raises_data_error(
     sizes = {"train_images": None, "validation_images": None, "test_split": None}
     with pytest.raises(DataError, match=message):
         finetune(tiny_recipe(data={"directory": str(data), **sizes}), tmp_path / "out")
-
-
-def test_missing_data_directory_raises_data_error(tiny_recipe: Make, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such data directory"):
-        finetune(tiny_recipe(data={"directory": str(tmp_path / "none")}), tmp_path / "out")

@@ -3,15 +3,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from transformers import DetrConfig, DetrImageProcessorPil, ResNetConfig, ResNetModel
 
 from lxmert.errors import ConfigurationError, ImageError, IncompleteWeightsError, RegionsError, WeightsError
 from lxmert.vision import RegionExtractor, TransformersDetector, build_extractor
 from lxmert.vision.detr import _classify
-from lxmert.vision.geometry import clip_non_empty, cxcywh_to_xyxy
 from tests.synthetic_images import smooth_image
 from tests.vision.small_detectors import (
     FAMILIES,
@@ -278,27 +275,6 @@ def test_no_object_class_counts_in_softmax_but_is_never_predicted():
     assert (labels.tolist(), scores.tolist()) == ([1], pytest.approx([3 / 8]))
     with pytest.raises(ConfigurationError, match="3 logits per query for the 5 classes"):
         _classify(logits, _Config(5))
-
-
-def test_cxcywh_to_xyxy_by_hand():
-    assert cxcywh_to_xyxy(torch.tensor([[5.0, 4.0, 6.0, 2.0]])).tolist() == [[2, 3, 8, 5]]
-
-
-@given(
-    st.integers(1, 60),
-    st.integers(1, 60),
-    st.lists(st.tuples(*[st.floats(-80, 140, width=32)] * 4), max_size=5),
-)
-@settings(max_examples=150, deadline=None)
-def test_clip_non_empty_boxes_are_at_least_one_pixel_wide_and_inside_image(height, width, rows):
-    boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-    found = clip_non_empty(boxes, (height, width))
-    limits = torch.tensor([width, height, width, height])
-    assert ((found >= 0) & (found <= limits)).all()
-    assert (found[:, 2:] - found[:, :2] >= 1 - 1e-4).all()
-    clipped = torch.minimum(boxes.clamp(min=0), limits)
-    wide = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(dim=1)
-    assert torch.equal(found[wide], clipped[wide])
 
 
 def test_grey_and_transparent_images_are_converted_to_rgb():

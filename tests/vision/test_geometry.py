@@ -108,6 +108,23 @@ def test_cxcywh_to_xyxy_by_hand():
     assert geometry.cxcywh_to_xyxy(torch.tensor([[5.0, 6.0, 4.0, 2.0]])).tolist() == [[3, 5, 7, 7]]
 
 
+@given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.lists(st.tuples(*[st.floats(-80, 140, width=32)] * 4), max_size=5),
+)
+@settings(max_examples=150, deadline=None)
+def test_clip_non_empty_boxes_are_at_least_one_pixel_wide_and_inside_image(height, width, rows):
+    boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+    found = geometry.clip_non_empty(boxes, (height, width))
+    limits = torch.tensor([width, height, width, height])
+    assert ((found >= 0) & (found <= limits)).all()
+    assert (found[:, 2:] - found[:, :2] >= 1 - 1e-4).all()
+    clipped = torch.minimum(boxes.clamp(min=0), limits)
+    wide = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(dim=1)
+    assert torch.equal(found[wide], clipped[wide])
+
+
 def test_given_boxes_that_are_fractions_of_the_image_are_refused():
     fractions = [[0.1, 0.2, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]
     with pytest.raises(RegionsError, match=r"fractions .* multiply x by 53 and y by 37") as caught:

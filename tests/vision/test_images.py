@@ -2,7 +2,6 @@ import contextlib
 import io
 import os
 import re
-import time
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -315,18 +314,15 @@ def test_url_schemes_other_than_http_and_https_are_rejected(address):
     load_error(address, "only http:// and https://")
 
 
-def test_decompression_bomb_is_rejected_from_header_quickly_in_little_memory(tmp_path):
+def test_decompression_bomb_is_rejected_from_header_in_little_memory(tmp_path):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header_only(60_000, 60_000))
     load_image(two_colour_image())
     tracemalloc.start()
-    start = time.perf_counter()
     message = load_error(path, "too large to decode safely")
-    seconds = time.perf_counter() - start
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "3,600,000,000 pixels" in message
-    assert seconds < 0.5
     assert peak < 2_000_000
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lxmert import LxmertConfig, LxmertForPreTraining
 from lxmert.errors import MissingExtraError, WeightsError
@@ -65,10 +66,12 @@ def test_h5_and_safetensors_of_old_class_hold_equal_tensors(h5_folder: Path) -> 
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_pytorch_file_is_preferred_over_h5(h5_folder: Path, tmp_path: Path) -> None:
+def test_safetensors_then_pytorch_file_are_preferred_over_h5(h5_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tf_model.h5").write_bytes((h5_folder / "tf_model.h5").read_bytes())
     torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     assert set(read_folder(tmp_path)) == {"a"}
+    save_file({"b": torch.ones(2)}, tmp_path / "model.safetensors")
+    assert set(read_folder(tmp_path)) == {"b"}
 
 
 @pytest.mark.parametrize("kept", [0, 7, 500, 0.5, 0.95])
