@@ -189,7 +189,7 @@ def test_invalid_boxes_print_one_error_line(
     lxmert: CommandLine, picture: tuple[Path, Path], tmp_path: Path, row: list[float]
 ) -> None:
     (tmp_path / "boxes.json").write_text(json.dumps([[1, 1, 30, 30], row]))
-    assert "1" in lxmert.error("ask", picture[0], QUESTION, "--boxes", tmp_path / "boxes.json")
+    assert "box 1 is (" in lxmert.error("ask", picture[0], QUESTION, "--boxes", tmp_path / "boxes.json")
 
 
 def test_unknown_model_folder_prints_one_error_line(lxmert: CommandLine, picture: tuple[Path, Path]) -> None:
@@ -226,7 +226,7 @@ def test_unexpected_exception_prints_one_error_line(
     assert "--debug" in message
 
 
-def test_debug_shows_the_traceback(picture: tuple[Path, Path]) -> None:
+def test_debug_raises_the_error_with_its_traceback(picture: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match="question"):
         main(["ask", str(picture[0]), "", "--boxes", str(picture[1]), "--debug"])
 

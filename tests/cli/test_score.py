@@ -262,7 +262,8 @@ class TestNlvr2:
         status, out, err = run("score nlvr2 -p predictions.csv -a dev.json")
         assert (status, out, err.count("\n")) == (1, "", 1)
         assert "questions without a prediction: 1 (dev-2-0-0)" in err
-        status, out, err = run("score nlvr2 -p predictions.csv -a dev.json --allow-missing --json")
+        status, out, _ = run("score nlvr2 -p predictions.csv -a dev.json --allow-missing --json")
+        assert status == 0
         found = json.loads(out)
         assert (found["accuracy"], found["consistency"], found["missing"], found["unclear"]) == (
             1 / 3,
