@@ -1,4 +1,4 @@
-"""The file of answers: what is no list of them is one clear line."""
+"""Answer files: what write_answers writes is read back; malformed files raise a single-line error."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from lxmert.answers import read_answers, write_answers
 from lxmert.errors import VocabularyError
 
 
-def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_written_answers_are_read_back_unchanged(tmp_path: Path) -> None:
     write_answers(tmp_path / "answers.json", ["yes", "no", "café", "2"])
     assert read_answers(tmp_path / "answers.json") == ["yes", "no", "café", "2"]
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "reason"),
     [
         ("[" * 100_000, "recursion"),
         ("[1, 2", "delimiter"),
@@ -24,8 +24,8 @@ def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
         ("[]", "empty"),
     ],
 )
-def test_what_is_no_list_of_answers_is_refused(content: str, words: str, tmp_path: Path) -> None:
+def test_malformed_answer_file_raises_vocabulary_error(content: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "answers.json").write_text(content)
-    with pytest.raises(VocabularyError, match=f"answers.json: not a list of answers .*{words}") as caught:
+    with pytest.raises(VocabularyError, match=f"answers.json: not a list of answers .*{reason}") as caught:
         read_answers(tmp_path / "answers.json")
     assert "\n" not in str(caught.value)

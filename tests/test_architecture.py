@@ -1,4 +1,4 @@
-"""The rules of the house that a test can hold: imports point down, no assert and no pickle in the library."""
+"""Architecture rules: imports point down; no assert, pickle or torchvision in the library."""
 
 import ast
 from pathlib import Path
@@ -39,28 +39,30 @@ LEVELS = {
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
-def _room(path: Path) -> str:
+def _package(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def _imported_rooms(tree: ast.Module) -> set[str]:
-    rooms = set()
+def _imported_packages(tree: ast.Module) -> set[str]:
+    packages = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lxmert":
             parts = node.module.split(".")
-            rooms.update([parts[1]] if len(parts) > 1 else [alias.name for alias in node.names])
+            packages.update([parts[1]] if len(parts) > 1 else [alias.name for alias in node.names])
         elif isinstance(node, ast.Import):
-            rooms.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("lxmert."))
-    return rooms
+            packages.update(
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("lxmert.")
+            )
+    return packages
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_point_down(path: Path) -> None:
-    room = _room(path)
-    if room == "__init__":
+def test_module_imports_only_lower_levels(path: Path) -> None:
+    package = _package(path)
+    if package == "__init__":
         return
-    for other in _imported_rooms(ast.parse(path.read_text(encoding="utf-8"))) - {room}:
-        assert LEVELS[other] < LEVELS[room], f"{room} imports {other}, which does not lie below it"
+    for other in _imported_packages(ast.parse(path.read_text(encoding="utf-8"))) - {package}:
+        assert LEVELS[other] < LEVELS[package], f"{package} imports {other}, which does not lie below it"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -80,7 +82,7 @@ def test_no_assert_no_pickle_no_torchvision(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "model_keras").glob("*.py")), ids=lambda path: path.name)
-def test_the_keras_half_names_no_backend_at_import(path: Path) -> None:
+def test_model_keras_modules_import_no_backend_at_module_level(path: Path) -> None:
     """Only Keras knows the backend; what one of them needs of its own is imported where it is used."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import | ast.ImportFrom):

@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Atomic files: a file is written completely or not at all."""
 
 import os
 import threading
@@ -9,18 +9,18 @@ import pytest
 from lxmert.atomic_files import final_path, open_atomic, write_atomic
 
 
-def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+def test_file_appears_under_its_name_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
     with open_atomic(path) as file:
         file.write(b"all of it")
         assert not path.exists()
-        (half,) = tmp_path.iterdir()
-        assert (final_path(half), final_path(path)) == (path, path)
+        (temporary,) = tmp_path.iterdir()
+        assert (final_path(temporary), final_path(path)) == (path, path)
     assert path.read_bytes() == b"all of it"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
+def test_failed_write_keeps_previous_content(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
     write_atomic(path, "before")
     with pytest.raises(TypeError, match="bytes"), open_atomic(path) as file:
@@ -29,14 +29,14 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_error_names_the_file_and_not_its_half(tmp_path: Path) -> None:
+def test_error_names_target_file_not_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "one.json"
     with pytest.raises(FileNotFoundError) as caught:
         write_atomic(path, "after")
     assert caught.value.filename == str(path)
 
 
-def test_two_at_once_never_mix(tmp_path: Path) -> None:
+def test_simultaneous_writers_do_not_mix_content(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
     with open_atomic(path) as first, open_atomic(path) as second:
         first.write(b"first " * 3)
@@ -46,7 +46,7 @@ def test_two_at_once_never_mix(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_symlink_is_kept_and_its_target_written(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("before")
     link.symlink_to(target)
@@ -54,7 +54,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (link.is_symlink(), target.read_text()) == (True, "after")
 
 
-def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+def test_named_pipe_is_written_and_kept(tmp_path: Path) -> None:
     pipe, read = tmp_path / "pipe", []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
@@ -64,7 +64,7 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     assert (read, pipe.is_fifo()) == ([b"gr\xc3\xbcn\n"], True)
 
 
-def test_lines_end_as_given_and_others_may_read_the_file(tmp_path: Path) -> None:
+def test_line_endings_are_kept_and_file_mode_follows_umask(tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     former = os.umask(0o022)
     try:

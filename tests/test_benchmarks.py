@@ -1,6 +1,6 @@
-"""The benchmarks run at tiny size, do the same work on both sides, and count it rightly.
+"""Benchmarks: they run at tiny size, do the same work on both sides, and count operations correctly.
 
-No time is looked at.
+Times are not checked.
 """
 
 import atexit
@@ -33,8 +33,8 @@ SIZES: dict[str, Any] = models.TINY | {"l_layers": 3, "x_layers": 2, "r_layers":
 
 
 @pytest.fixture(autouse=True)
-def _same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What benchmarks set in their process is undone."""
+def _restored_process_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings that benchmarks change in the process are restored."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "home"))
     threads = torch.get_num_threads()
     yield
@@ -49,14 +49,14 @@ def _config(**sizes: Any) -> Any:
     return config
 
 
-def _kind(finetuning: bool) -> Any:
-    """What a training step is measured for."""
+def _training_task(finetuning: bool) -> Any:
+    """The task whose training step is measured."""
     script = importlib.import_module("training_step")
     return script.FINETUNING if finetuning else script.PRETRAINING
 
 
-def _counted(model: Any, words: int, objects: int) -> int:
-    """What torch counts of one question about an image that was encoded first."""
+def _counted_flops(model: Any, words: int, objects: int) -> int:
+    """Operations that torch counts for one question about an image that is encoded first."""
     config = model.config
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         states = model.lxmert.encode_objects(
@@ -67,18 +67,18 @@ def _counted(model: Any, words: int, objects: int) -> int:
 
 
 @pytest.mark.parametrize("layers", [{}, {"x_layers": 1}, {"r_layers": 3, "l_layers": 1}])
-def test_work_of_questions_about_images_of_their_own_is_what_torch_counts(layers: dict[str, int]) -> None:
+def test_stream_operations_equal_flops_counted_by_torch(layers: dict[str, int]) -> None:
     model = LxmertForQuestionAnswering(_config(**layers)).eval()
     sizes = [(7, 5), (11, 9), (4, 13)]
     questions = [(words, image) for image, (words, _) in enumerate(sizes)]
-    expected = sum(_counted(model, words, objects) for words, objects in sizes)
+    expected = sum(_counted_flops(model, words, objects) for words, objects in sizes)
     assert work.stream_operations(model.config, questions, [objects for _, objects in sizes]) == expected
 
 
 # In the first cross-modality layer queries, keys and values of objects do not depend on the words; where it
 # is the last one too, objects ask nothing.
 @pytest.mark.parametrize(("x_layers", "projections"), [(1, 2), (2, 3), (3, 3)])
-def test_work_of_an_image_is_needed_once(x_layers: int, projections: int) -> None:
+def test_stream_operations_count_shared_image_once(x_layers: int, projections: int) -> None:
     model = LxmertForQuestionAnswering(_config(x_layers=x_layers)).eval()
     config, objects, hidden = model.config, 9, model.config.hidden_size
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -89,32 +89,32 @@ def test_work_of_an_image_is_needed_once(x_layers: int, projections: int) -> Non
     together = work.stream_operations(config, [(7, 0), (11, 0), (5, 0)], [objects])
     apart = work.stream_operations(config, [(7, 0), (11, 1), (5, 2)], [objects] * 3)
     assert apart - together == 2 * of_image
-    assert work.latency_operations(config, 7, objects) == _counted(model, 7, objects) - of_image
+    assert work.latency_operations(config, 7, objects) == _counted_flops(model, 7, objects) - of_image
 
 
-def test_images_that_nobody_asks_about_need_nothing() -> None:
+def test_stream_operations_ignore_images_without_questions() -> None:
     assert work.stream_operations(_config(), [(7, 1)], [9, 5]) == work.stream_operations(
         _config(), [(7, 0)], [5]
     )
 
 
 @pytest.mark.parametrize("finetuning", [False, True])
-def test_work_of_a_training_step_is_what_torch_counts(
+def test_training_operations_equal_flops_counted_by_torch(
     finetuning: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # torch does not count the products that it hands to oneDNN.
     monkeypatch.setattr(linear_layers, "prefers_onednn", lambda: False)
     config = _config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     # One pair, so that no padding is counted; a matched question with an answer.
-    kind = _kind(finetuning)
-    batch = kind.make_batch(config, 1)
+    task = _training_task(finetuning)
+    batch = task.make_batch(config, 1)
     model = training.our_model(config, "eager", finetuning=finetuning)
     with FlopCounterMode(display=False) as counter:
         training.Step(model, is_ours=True).loss(batch.inputs).backward()
-    assert kind.operations(config, batch.pairs) == counter.get_total_flops()
+    assert task.operations(config, batch.pairs) == counter.get_total_flops()
 
 
-def test_padding_and_missing_labels_need_no_work() -> None:
+def test_training_operations_exclude_padding_and_missing_labels() -> None:
     config = _config()
     batch, longer = training.generate_batch(config, 5), training.generate_batch(config, 5, length=20)
     assert longer.inputs["input_ids"].shape == (5, 20)
@@ -126,7 +126,7 @@ def test_padding_and_missing_labels_need_no_work() -> None:
     )
 
 
-def test_a_question_with_an_answer_needs_the_answer_head() -> None:
+def test_training_operations_include_answer_head_for_answered_questions() -> None:
     config = _config(hidden_size=8, num_attention_heads=2, num_qa_labels=33)
     costs = [
         work.training_operations(config, [(5, 3, work.LabelCounts(1, 3, 1, 3, asked))])
@@ -136,17 +136,17 @@ def test_a_question_with_an_answer_needs_the_answer_head() -> None:
     assert costs[1] - costs[0] == (8 * 16 + 16 * 33) * 2 * 3
 
 
-def test_labels_told_are_those_of_the_batch() -> None:
+def test_batch_label_counts_equal_labels_in_inputs() -> None:
     batch = training.generate_batch(_config(), 7)
     inputs, labels = batch.inputs, [pair[2] for pair in batch.pairs]
     assert [pair[0] for pair in batch.pairs] == inputs["attention_mask"].sum(dim=1).tolist()
     assert sorted(pair[0] for pair in batch.pairs) == streams.sample_histogram(streams.LENGTHS, 7)
-    assert [one.words for one in labels] == (inputs["labels"] >= 0).sum(dim=1).tolist()
-    assert [one.masked_objects for one in labels] == inputs["obj_labels"]["feat"][1].sum(dim=1).tolist()
-    assert [one.question for one in labels] == (inputs["ans"] >= 0).tolist()
+    assert [counts.words for counts in labels] == (inputs["labels"] >= 0).sum(dim=1).tolist()
+    assert [counts.masked_objects for counts in labels] == inputs["obj_labels"]["feat"][1].sum(dim=1).tolist()
+    assert [counts.question for counts in labels] == (inputs["ans"] >= 0).tolist()
 
 
-def test_a_training_step_is_measured_on_as_many_labels_as_the_recipe_draws() -> None:
+def test_generated_batch_has_label_rates_of_pretraining_recipe() -> None:
     pairs = 900
     batch = training.generate_batch(_config(), pairs, length=20)
     inputs, (features, masked) = batch.inputs, batch.inputs["obj_labels"]["feat"]
@@ -168,7 +168,7 @@ def test_a_training_step_is_measured_on_as_many_labels_as_the_recipe_draws() -> 
     assert words[:300].float().mean().item() == pytest.approx(words.float().mean().item(), rel=0.1)
 
 
-def test_stream_is_as_vqa_has_it() -> None:
+def test_stream_has_vqa_question_lengths_and_questions_per_image() -> None:
     config = _config(vocab_size=30522)
     stream = streams.generate_stream(config, 169, 31)
     assert Counter(map(len, stream.token_ids)) == streams.LENGTHS
@@ -178,7 +178,7 @@ def test_stream_is_as_vqa_has_it() -> None:
     assert all(ids[0] == streams.CLS and ids[-1] == streams.SEP for ids in stream.token_ids)
 
 
-def test_fewer_or_more_values_keep_the_histograms_middle() -> None:
+def test_sample_histogram_of_any_size_keeps_quantiles() -> None:
     histogram = {1: 1, 2: 1, 6: 2, 9: 1}
     assert streams.sample_histogram(histogram, 1) == [6]
     assert streams.sample_histogram(histogram, 5) == [1, 2, 6, 6, 9]
@@ -192,7 +192,7 @@ def test_stream_of_any_size_asks_about_every_image(questions: int, images: int) 
     assert set(stream.images) == set(range(images))
 
 
-def test_both_sides_give_the_same_scores_in_the_callers_order() -> None:
+def test_our_scores_equal_peer_scores_in_stream_order() -> None:
     config = _config()
     ours, peer = models.build_answering_pair(config)
     stream = streams.generate_stream(config, 13, 5)
@@ -202,7 +202,7 @@ def test_both_sides_give_the_same_scores_in_the_callers_order() -> None:
     assert answering.answer_agreement(found, expected) == 1.0
 
 
-def test_both_sides_leave_padding_of_objects_out() -> None:
+def test_our_and_peer_scores_ignore_padded_objects() -> None:
     config = _config()
     ours, peer = models.build_answering_pair(config)
     made = streams.generate_stream(config, 9, 3)
@@ -216,9 +216,9 @@ def test_both_sides_leave_padding_of_objects_out() -> None:
 
 @pytest.mark.parametrize("finetuning", [False, True])
 @pytest.mark.parametrize("length", [None, 20])
-def test_both_sides_learn_the_same(length: int | None, finetuning: bool) -> None:
+def test_our_training_loss_equals_peer_loss(length: int | None, finetuning: bool) -> None:
     config = _config()
-    batch = _kind(finetuning).make_batch(config, 6, length=length)
+    batch = _training_task(finetuning).make_batch(config, 6, length=length)
     ours = training.our_model(config, finetuning=finetuning)
     steps = training.Step(ours, is_ours=True), training.Step(training.peer_model(ours), is_ours=False)
     found = []
@@ -229,7 +229,7 @@ def test_both_sides_learn_the_same(length: int | None, finetuning: bool) -> None
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
-def test_training_is_measured_with_the_kernels_of_its_device_whatever_the_machine_has(
+def test_training_model_uses_kernels_of_named_device_regardless_of_gpu(
     has_gpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_gpu)
@@ -245,7 +245,7 @@ def test_training_is_measured_with_the_kernels_of_its_device_whatever_the_machin
     assert named.config._attn_implementation == "sdpa"
 
 
-def test_a_step_moves_the_weights() -> None:
+def test_training_steps_reduce_loss() -> None:
     config = _config()
     step = training.Step(training.our_model(config), is_ours=True)
     batch = training.generate_batch(config, 3)
@@ -256,7 +256,7 @@ def test_a_step_moves_the_weights() -> None:
 
 
 @pytest.mark.slow
-def test_the_exported_model_gives_the_same_scores() -> None:
+def test_onnx_scores_equal_fast_model_scores() -> None:
     pytest.importorskip("onnxruntime")
     ours, _ = models.build_answering_pair(_config())
     stream = streams.generate_stream(ours.config, 70, 5)  # More than one batch.
@@ -269,13 +269,13 @@ def test_the_exported_model_gives_the_same_scores() -> None:
     assert answering.answer_agreement(found[onnx_peer.INT8], expected) > 0.9
 
 
-def test_answers_that_differ_are_counted() -> None:
+def test_answer_agreement_is_share_of_equal_best_answers() -> None:
     scores = torch.tensor([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
     others = torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 9.0], [1.0, 0.0]])
     assert answering.answer_agreement(scores, others) == 0.75
 
 
-def test_sides_take_turns() -> None:
+def test_time_alternating_rotates_order_every_round() -> None:
     calls: list[str] = []
     sides = {name: (lambda name=name: calls.append(name)) for name in "abc"}
     taken = timing.time_alternating(sides, 3, warmups=0)
@@ -283,11 +283,11 @@ def test_sides_take_turns() -> None:
     assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 3, "b": 3, "c": 3}
 
 
-def test_ratios_are_of_medians_and_of_rounds() -> None:
+def test_ratios_are_of_medians_and_of_lowest_and_highest_round() -> None:
     assert timing.ratios([4.0, 6.0, 20.0], [1.0, 2.0, 4.0]) == (3.0, 3.0, 5.0)
 
 
-def test_a_setting_that_fails_costs_its_own_row_only() -> None:
+def test_failing_variant_is_dropped_with_note_but_failing_peer_raises() -> None:
     notes: list[str] = []
 
     def fail() -> None:
@@ -299,7 +299,7 @@ def test_a_setting_that_fails_costs_its_own_row_only() -> None:
         timing.keep_working_sides({"transformers": fail}, notes)
 
 
-def test_compiled_code_goes_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_compile_cache_is_deleted_at_process_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr(atexit, "register", at_exit.append)
     monkeypatch.delenv(CACHE_VARIABLE)
@@ -313,12 +313,12 @@ def test_compiled_code_goes_with_the_process(monkeypatch: pytest.MonkeyPatch) ->
     assert not folder.exists()
 
 
-def test_commands_are_told_without_paths() -> None:
+def test_command_line_hides_private_paths() -> None:
     private = ("--features", "--results")
-    told = results.command_line(
+    printed_command = results.command_line(
         "x.py", ["--quick", "--features", "/a/b", "--results=/c", "--rounds", "3"], private
     )
-    assert told == "python benchmarks/x.py --quick --features … --results=… --rounds 3"
+    assert printed_command == "python benchmarks/x.py --quick --features … --results=… --rounds 3"
 
 
 QUICK: dict[str, list[str]] = {
@@ -353,18 +353,20 @@ def test_memory_benchmark_runs_and_writes_its_result(
 
 
 def _check_result(name: str, folder: Path, printed: str) -> None:
-    told = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    assert told["name"] == name
-    assert told["machine"]["versions"]["torch"] == torch.__version__
-    assert told["tables"]
-    assert all(len(row) == len(table["columns"]) for table in told["tables"] for row in table["rows"])
-    assert bool(told["goals"]) == (name != "finetuning_step")
-    assert all(goal.keys() == {"work", "goal", "measured", "met", "share", "note"} for goal in told["goals"])
-    assert str(folder) not in json.dumps(told)
+    result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    assert result["name"] == name
+    assert result["machine"]["versions"]["torch"] == torch.__version__
+    assert result["tables"]
+    assert all(len(row) == len(table["columns"]) for table in result["tables"] for row in table["rows"])
+    assert bool(result["goals"]) == (name != "finetuning_step")
+    assert all(
+        goal.keys() == {"work", "goal", "measured", "met", "share", "note"} for goal in result["goals"]
+    )
+    assert str(folder) not in json.dumps(result)
     assert (folder / f"{name}.md").read_text(encoding="utf-8").strip() == printed.strip()
 
 
-def test_summary_joins_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_lists_goals_of_available_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     goals = [
         results.Goal("asking", "2×", "3.1×", True, 0.71),
         results.Goal("learning", "2×", "1.9×", False, 0.4, "why"),
@@ -381,6 +383,6 @@ def test_summary_joins_what_was_measured(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.endswith(page)
 
 
-def test_summary_of_nothing_is_refused(tmp_path: Path) -> None:
+def test_summary_without_results_exits_with_error(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no benchmark left a result"):
         results.write_summary(["absent"], tmp_path)

@@ -1,4 +1,4 @@
-"""What docs/compatibility.md shows works: its Python runs as written, and what it says of tools is so."""
+"""docs/compatibility.md: its Python runs as written, and its statements about transformers and hooks hold."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ for auto in (AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, AutoProce
 
 
 @pytest.mark.parametrize("registered", [True, False])
-def test_auto_classes_give_ours_once_they_are_told(registered: bool, tmp_path: Path) -> None:
+def test_auto_classes_return_lxmert_classes_once_registered(registered: bool, tmp_path: Path) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red"]
     LxmertForQuestionAnswering(small_config()).save_pretrained(tmp_path / "folder")
     LxmertProcessor(LxmertTokenizer(vocab=words)).save_pretrained(tmp_path / "folder")
@@ -50,12 +50,12 @@ def test_second_derivatives_exist_with_eager_attention() -> None:
     assert batch["visual_feats"].grad is not None
 
 
-def test_hooks_on_the_last_way_of_the_objects_run_with_hidden_states() -> None:
+def test_hook_on_last_visual_self_attention_runs_only_with_hidden_states() -> None:
     model = LxmertForQuestionAnswering(small_config()).eval()
-    seen = []
+    hook_calls = []
     part = model.lxmert.encoder.x_layers[-1].visn_self_att
-    part.register_forward_hook(lambda *_: seen.append(1))
+    part.register_forward_hook(lambda *_: hook_calls.append(1))
     model(**inputs())
-    assert not seen
+    assert not hook_calls
     model(**inputs(), output_hidden_states=True)
-    assert seen
+    assert hook_calls

@@ -1,4 +1,4 @@
-"""LxmertConfig: defaults, checks, reading, writing."""
+"""LxmertConfig: defaults, validation, loading and saving."""
 
 import inspect
 import json
@@ -86,7 +86,7 @@ PUBLISHED = {
 }
 
 
-def test_parameters_stand_in_the_documented_order_with_the_documented_defaults() -> None:
+def test_parameters_have_documented_order_and_defaults() -> None:
     parameters = inspect.signature(LxmertConfig).parameters
     known = {name: each.default for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
     assert list(known.items()) == list(DOCUMENTED.items())
@@ -142,14 +142,14 @@ def test_parameters_can_be_given_by_position() -> None:
         ],
     ],
 )
-def test_a_fault_is_named(name: str, value: object, part: str) -> None:
+def test_invalid_parameter_raises_configuration_error(name: str, value: object, part: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         LxmertConfig(**{name: value})  # type: ignore[arg-type]
     assert part in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_all_faults_are_named_together() -> None:
+def test_all_invalid_parameters_are_listed_in_one_error() -> None:
     with pytest.raises(ConfigurationError) as raised:
         LxmertConfig(hidden_size=30, l_layers=-1, hidden_dropout_prob=2, hidden_act="?", num_hidden_layers=3)
     message = str(raised.value)
@@ -163,7 +163,7 @@ def test_zero_layers_are_allowed() -> None:
     assert config.num_hidden_layers == {"vision": 0, "cross_encoder": 0, "language": 0}
 
 
-def test_a_published_file_loads_and_its_unknown_keys_are_kept(tmp_path: Path) -> None:
+def test_published_config_loads_and_keeps_unknown_keys(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED))
     config = LxmertConfig.from_pretrained(tmp_path)
     assert (config.num_qa_labels, config.pad_token_id) == (3129, 0)
@@ -175,7 +175,7 @@ def test_a_published_file_loads_and_its_unknown_keys_are_kept(tmp_path: Path) ->
     }
 
 
-def test_saving_and_reading_gives_the_same_configuration(tmp_path: Path) -> None:
+def test_saved_configuration_loads_equal(tmp_path: Path) -> None:
     config = LxmertConfig(
         hidden_size=36,
         x_layers=2,
@@ -192,14 +192,14 @@ def test_saving_and_reading_gives_the_same_configuration(tmp_path: Path) -> None
     assert again != LxmertConfig(hidden_size=36)
 
 
-def test_reading_does_not_change_the_given_data() -> None:
+def test_from_dict_does_not_modify_its_argument() -> None:
     data = LxmertConfig().to_dict()
     before = json.dumps(data, default=str)
     LxmertConfig.from_dict(data, l_layers=2)
     assert json.dumps(data, default=str) == before
 
 
-def test_number_of_layers_follows_overrides_and_assignments(tmp_path: Path) -> None:
+def test_num_hidden_layers_follows_overrides_and_assignments(tmp_path: Path) -> None:
     LxmertConfig().save_pretrained(tmp_path)
     config = LxmertConfig.from_pretrained(tmp_path, l_layers=7)
     assert config.num_hidden_layers == {"vision": 5, "cross_encoder": 5, "language": 7}
@@ -210,12 +210,12 @@ def test_number_of_layers_follows_overrides_and_assignments(tmp_path: Path) -> N
     assert (config.r_layers, config.x_layers, config.l_layers) == (2, 3, 4)
 
 
-def test_a_stale_number_of_layers_in_a_file_loses_to_the_layers() -> None:
+def test_stale_num_hidden_layers_is_overridden_by_layer_counts() -> None:
     stale = {"l_layers": 2, "num_hidden_layers": {"vision": 1, "cross_encoder": 1, "language": 9}}
     assert LxmertConfig(**stale).num_hidden_layers == {"vision": 5, "cross_encoder": 5, "language": 2}  # type: ignore[arg-type]
 
 
-def test_a_single_number_of_layers_is_refused_in_the_way_transformers_expects() -> None:
+def test_integer_num_hidden_layers_raises_not_implemented_configuration_error() -> None:
     config = LxmertConfig()
     with pytest.raises(ConfigurationError, match="num_hidden_layers is derived") as raised:
         config.num_hidden_layers = 4
@@ -231,7 +231,7 @@ def test_a_single_number_of_layers_is_refused_in_the_way_transformers_expects() 
         {"vision": 2, "cross_encoder": 1.5, "language": 4},
     ],
 )
-def test_a_refused_number_of_layers_changes_nothing(layers: dict[str, object]) -> None:
+def test_invalid_num_hidden_layers_leaves_config_unchanged(layers: dict[str, object]) -> None:
     config = LxmertConfig()
     before = config.num_hidden_layers
     with pytest.raises(ConfigurationError, match="num_hidden_layers needs"):
@@ -239,20 +239,20 @@ def test_a_refused_number_of_layers_changes_nothing(layers: dict[str, object]) -
     assert config.num_hidden_layers == before
 
 
-def test_overrides_are_checked_and_can_mend_a_file() -> None:
+def test_from_dict_overrides_are_validated_and_can_repair_invalid_values() -> None:
     with pytest.raises(ConfigurationError, match="l_layers"):
         LxmertConfig.from_dict({}, l_layers=-3)
     assert LxmertConfig.from_dict({"l_layers": -3}, l_layers=3).l_layers == 3
 
 
-def test_a_later_fault_is_found_before_saving(tmp_path: Path) -> None:
+def test_save_pretrained_rejects_invalid_assigned_value(tmp_path: Path) -> None:
     config = LxmertConfig()
     config.hidden_dropout_prob = 7
     with pytest.raises(ConfigurationError, match="hidden_dropout_prob"):
         config.save_pretrained(tmp_path)
 
 
-def test_a_misspelt_parameter_is_kept_with_a_hint(caplog: pytest.LogCaptureFixture) -> None:
+def test_misspelt_parameter_is_kept_and_logs_suggestion(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("lxmert.configuration")
     logger.addHandler(caplog.handler)
     try:
@@ -265,7 +265,7 @@ def test_a_misspelt_parameter_is_kept_with_a_hint(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa", None])
-def test_attention_maps_may_be_asked_for_under_every_attention(attention: str | None) -> None:
+def test_output_attentions_is_allowed_with_every_attention_implementation(attention: str | None) -> None:
     config = LxmertConfig(output_attentions=True, attn_implementation=attention)
     assert config.output_attentions is True
     config.output_attentions = False
@@ -277,7 +277,9 @@ def test_attention_maps_may_be_asked_for_under_every_attention(attention: str | 
 @pytest.mark.parametrize(
     "argument", [{"is_encoder_decoder": True}, {"return_dict": False}, {"num_labels": 3}]
 )
-def test_arguments_of_every_configuration_are_taken(argument: dict[str, object], tmp_path: Path) -> None:
+def test_common_transformers_arguments_are_accepted_and_saved(
+    argument: dict[str, object], tmp_path: Path
+) -> None:
     config = LxmertConfig(**argument)  # type: ignore[arg-type]
     config.save_pretrained(tmp_path)
     again = LxmertConfig.from_pretrained(tmp_path)
@@ -285,12 +287,12 @@ def test_arguments_of_every_configuration_are_taken(argument: dict[str, object],
     assert again == config
 
 
-def test_an_argument_that_cannot_be_set_is_named() -> None:
+def test_read_only_argument_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="use_return_dict"):
         LxmertConfig(use_return_dict=False)
 
 
-def test_subclasses_take_and_compare_every_parameter(tmp_path: Path) -> None:
+def test_subclasses_save_load_and_compare_every_parameter(tmp_path: Path) -> None:
     class Plain(LxmertConfig):
         model_type = "plain"
 
@@ -305,10 +307,10 @@ def test_subclasses_take_and_compare_every_parameter(tmp_path: Path) -> None:
             self.mine = mine
             super().__init__(**kwargs)
 
-    class OfWithInit(WithInit):
+    class SubclassOfWithInit(WithInit):
         model_type = "of_with_init"
 
-    for kind in (Plain, WithField, WithInit, OfWithInit):
+    for kind in (Plain, WithField, WithInit, SubclassOfWithInit):
         config = kind(l_layers=2)
         assert config.num_hidden_layers == {"vision": 5, "cross_encoder": 5, "language": 2}
         assert config == kind(l_layers=2) != kind(l_layers=3)

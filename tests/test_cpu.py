@@ -1,4 +1,4 @@
-"""oneDNN's products in place of torch's: the same results, and only where they can be used."""
+"""fast_linear_layers: linear layers computed by oneDNN, with torch's results, only where oneDNN applies."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ from tests.vision.small_detectors import small_detector, small_processor
 
 Shapes = list[tuple[int, ...]]
 
-A_FLOAT32_LAYER = nn.Linear(1, 1)
+FLOAT32_LAYER = nn.Linear(1, 1)
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def shapes_at_onednn(monkeypatch: pytest.MonkeyPatch) -> Shapes:
         pytest.skip("torch has no oneDNN here")
     shapes: Shapes = []
 
-    def noted(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def recording_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         shapes.append(tuple(input.shape))
         return onednn_linear(input, weight, bias)
 
-    monkeypatch.setattr(cpu, "onednn_linear", noted)
+    monkeypatch.setattr(cpu, "onednn_linear", recording_linear)
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
     return shapes
 
@@ -44,7 +44,9 @@ def shapes_at_onednn(monkeypatch: pytest.MonkeyPatch) -> Shapes:
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("rows", [(), (7,), (2, 3), (4, 0)])
 @torch.no_grad()
-def test_products_are_torchs(shapes_at_onednn: Shapes, rows: tuple[int, ...], with_bias: bool) -> None:
+def test_onednn_linear_equals_torch_linear(
+    shapes_at_onednn: Shapes, rows: tuple[int, ...], with_bias: bool
+) -> None:
     # Small integers: exact in float32, and so are their sums.
     layer = nn.Linear(5, 3, bias=with_bias)
     for parameter in layer.parameters():
@@ -60,7 +62,7 @@ def test_products_are_torchs(shapes_at_onednn: Shapes, rows: tuple[int, ...], wi
     assert len(shapes_at_onednn) == 2, "only inside the context"
 
 
-def test_all_products_of_a_model_are_onednns(shapes_at_onednn: Shapes) -> None:
+def test_all_linear_layers_of_model_use_onednn(shapes_at_onednn: Shapes) -> None:
     torch.manual_seed(3)
     model = LxmertForQuestionAnswering(small_config()).eval()
     add_adapters(model)
@@ -74,7 +76,7 @@ def test_all_products_of_a_model_are_onednns(shapes_at_onednn: Shapes) -> None:
     assert len(shapes_at_onednn) == sum(products)
 
 
-class _Marked(Tensor):
+class _TensorSubclass(Tensor):
     """A tensor with its own operations, as those of quantised weights."""
 
 
@@ -86,17 +88,17 @@ class _Marked(Tensor):
         pytest.param(lambda layer: layer.to("meta"), id="other device"),
     ],
 )
-def test_what_onednn_does_not_compute_is_left_to_torch(
+def test_unsupported_dtypes_and_devices_use_torch(
     shapes_at_onednn: Shapes, cast: Callable[[nn.Linear], nn.Linear]
 ) -> None:
     layer = cast(nn.Linear(5, 3))
     values = torch.ones(2, 5, dtype=layer.weight.dtype, device=layer.weight.device)
-    with torch.no_grad(), fast_linear_layers(A_FLOAT32_LAYER):
+    with torch.no_grad(), fast_linear_layers(FLOAT32_LAYER):
         assert layer(values).dtype == values.dtype
     assert shapes_at_onednn == []
 
 
-def test_gradients_autocast_and_special_tensors_are_left_to_torch(shapes_at_onednn: Shapes) -> None:
+def test_gradients_autocast_and_tensor_subclasses_use_torch(shapes_at_onednn: Shapes) -> None:
     layer = nn.Linear(5, 3)
     values = torch.ones(2, 5)
     with fast_linear_layers(layer):
@@ -105,9 +107,9 @@ def test_gradients_autocast_and_special_tensors_are_left_to_torch(shapes_at_oned
         with torch.no_grad():
             with torch.autocast("cpu", torch.bfloat16):
                 assert layer(values).dtype == torch.bfloat16
-            marked = layer.weight.as_subclass(_Marked)
-            assert isinstance(linear(values, marked), _Marked)
-            assert isinstance(linear(values, weight=marked), _Marked)
+            subclassed = layer.weight.as_subclass(_TensorSubclass)
+            assert isinstance(linear(values, subclassed), _TensorSubclass)
+            assert isinstance(linear(values, weight=subclassed), _TensorSubclass)
             with pytest.raises(RuntimeError, match="dtype"):
                 layer(values.double())
     assert shapes_at_onednn == []
@@ -123,12 +125,12 @@ def test_gradients_autocast_and_special_tensors_are_left_to_torch(shapes_at_oned
         pytest.param((torch.ones(2, 5), torch.ones(3, 5).to_sparse()), id="a sparse weight"),
     ],
 )
-def test_products_of_other_shapes_and_layouts_are_left_to_torch(
+def test_unsupported_shapes_and_layouts_use_torch(
     shapes_at_onednn: Shapes, operands: tuple[Tensor, ...]
 ) -> None:
     with torch.no_grad():
         expected = linear(*operands)
-        with fast_linear_layers(A_FLOAT32_LAYER):
+        with fast_linear_layers(FLOAT32_LAYER):
             assert torch.equal(linear(*operands), expected)
     assert shapes_at_onednn == []
 
@@ -136,27 +138,25 @@ def test_products_of_other_shapes_and_layouts_are_left_to_torch(
 @pytest.mark.parametrize(
     ("values", "words"), [(torch.ones(2, 4), "cannot be multiplied"), (torch.ones(()), "at least 1D")]
 )
-def test_shapes_that_do_not_fit_are_refused_in_torchs_words(
-    shapes_at_onednn: Shapes, values: Tensor, words: str
-) -> None:
+def test_mismatched_shapes_raise_torch_error(shapes_at_onednn: Shapes, values: Tensor, words: str) -> None:
     with (
         torch.no_grad(),
-        fast_linear_layers(A_FLOAT32_LAYER),
+        fast_linear_layers(FLOAT32_LAYER),
         pytest.raises(RuntimeError, match=words),
     ):
         linear(values, torch.ones(3, 5))
 
 
-def test_torchs_products_are_used_unless_onednns_are_faster(
+def test_torch_is_used_where_onednn_is_not_preferred(
     shapes_at_onednn: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: False)
-    with torch.no_grad(), fast_linear_layers(A_FLOAT32_LAYER):
+    with torch.no_grad(), fast_linear_layers(FLOAT32_LAYER):
         nn.Linear(5, 3)(torch.ones(2, 5))
     assert shapes_at_onednn == []
 
 
-def _answer(shapes: Shapes) -> None:
+def _run_fast_model(shapes: Shapes) -> None:
     fast, given = FastModel(LxmertForQuestionAnswering(small_config())), inputs()
     words = fast.encode_words(given["input_ids"])
     of_words = len(shapes)
@@ -166,33 +166,33 @@ def _answer(shapes: Shapes) -> None:
     assert 0 < of_words < of_both < len(shapes)
 
 
-def _look_by_a_vision_model(_: Shapes) -> None:
+def _run_vision_model(_: Shapes) -> None:
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     VisionModel(ViTModel(ViTConfig(**sizes, image_size=16, patch_size=8)))(torch.rand(1, 3, 16, 16))
 
 
-def _look_by_a_detector(_: Shapes) -> None:
+def _run_detector(_: Shapes) -> None:
     image = Image.new("RGB", (40, 30))
     TransformersDetector(small_detector(), image_processor=small_processor())(image)
 
 
-@pytest.mark.parametrize("use", [_answer, _look_by_a_vision_model, _look_by_a_detector])
-def test_models_that_are_not_compiled_use_them(
-    shapes_at_onednn: Shapes, use: Callable[[Shapes], None]
-) -> None:
-    use(shapes_at_onednn)
+@pytest.mark.parametrize("run_model", [_run_fast_model, _run_vision_model, _run_detector])
+def test_uncompiled_models_use_onednn(shapes_at_onednn: Shapes, run_model: Callable[[Shapes], None]) -> None:
+    run_model(shapes_at_onednn)
     assert shapes_at_onednn
 
 
 @pytest.mark.parametrize("model", [nn.Linear(1, 1).bfloat16(), nn.Linear(1, 1, device="meta")])
-def test_models_that_gain_nothing_are_left_alone(monkeypatch: pytest.MonkeyPatch, model: nn.Module) -> None:
+def test_bfloat16_and_meta_models_do_not_enter_onednn_mode(
+    monkeypatch: pytest.MonkeyPatch, model: nn.Module
+) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
     monkeypatch.setattr(cpu, "_OnednnLinearMode", lambda: pytest.fail("used"))
     with fast_linear_layers(model):
         pass
 
 
-def test_compiled_models_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_model_does_not_enter_onednn_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
     monkeypatch.setattr(cpu, "_OnednnLinearMode", lambda: pytest.fail("used"))
     fast = FastModel(LxmertForQuestionAnswering(small_config()), compiled=True)
@@ -200,7 +200,7 @@ def test_compiled_models_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     fast.encode_words(inputs()["input_ids"])
 
 
-def test_explanations_use_them(shapes_at_onednn: Shapes) -> None:
+def test_explanations_use_onednn(shapes_at_onednn: Shapes) -> None:
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu", dtype="float32")
     picture, scene, questions = sample(11, 0, questions=1)
     case = Case(predictor, predictor.regions(picture, scene.boxes_xyxy_px()), questions[0].text, None)

@@ -1,4 +1,4 @@
-"""What docs/data.md shows works: its files are read by its Python, its commands and its recipes."""
+"""docs/data.md: its example files are readable, its Python, commands and recipes work as written."""
 
 import re
 import shlex
@@ -48,7 +48,7 @@ False
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with the files that the page shows."""
     folder = tmp_path_factory.mktemp("page")
     for name, content in FILES.items():
@@ -56,35 +56,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_there_is_something_to_run() -> None:
+def test_page_has_expected_files_snippets_recipes_and_commands() -> None:
     assert len(FILES) == TEXT.count("```json") + TEXT.count("```csv")
     assert (len(FILES), len(SNIPPETS), len(RECIPES), len(COMMANDS)) == (17, 10, 2, 3)
 
 
-def test_python_runs_as_written_from_top_to_bottom(place: Path) -> None:
+def test_python_runs_as_written_from_top_to_bottom(page_folder: Path) -> None:
     command = [sys.executable, "-c", "\n".join(SNIPPETS)]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=page_folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == PRINTED
 
 
 def test_commands_run(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(page_folder)
     for command in COMMANDS:
         status = exit_status(*shlex.split(command)[1:])
-        told = capsys.readouterr()
-        assert status == 0, told.err
-        assert "1 of 1 questions (100.0 %)" in told.out
+        captured = capsys.readouterr()
+        assert status == 0, captured.err
+        assert "1 of 1 questions (100.0 %)" in captured.out
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_corpora_are_understood(recipe: str) -> None:
+def test_corpus_recipes_are_valid(recipe: str) -> None:
     assert len(CorpusSection.model_validate(yaml.safe_load(recipe)).sources) >= 3
 
 
-def test_recipe_keys_exist() -> None:
+def test_recipe_keys_named_on_page_exist() -> None:
     kinds = set(CorpusSection.model_json_schema()["$defs"]["SourceSection"]["properties"]["kind"]["enum"])
     assert set(re.findall(r"[Ss]ources? `(\w+)`", TEXT)) | {"visual_genome_questions"} == kinds
     fields = {name for files in (VqaFiles, GqaFiles, Nlvr2Files) for name in files.model_fields}
@@ -94,5 +94,5 @@ def test_recipe_keys_exist() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (PAGE.parent / target).exists()

@@ -1,4 +1,4 @@
-"""What docs/detector.md shows works: its Python runs as written; the tests and options it names exist."""
+"""docs/detector.md: its Python runs as written; the tests and options it names exist."""
 
 import inspect
 import re
@@ -32,18 +32,18 @@ def test_python_runs_as_written_from_top_to_bottom(tmp_path: Path) -> None:
     assert "objects by faster-rcnn-" in done.stdout
 
 
-def test_every_row_names_a_test_or_says_why_not() -> None:
+def test_page_has_expected_numbers_of_rows_and_cited_tests() -> None:
     assert len(NAMED_TESTS) >= 24
     assert len(re.findall(r"^\| [RF]\d+ \|", TEXT, re.MULTILINE)) == 23
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED_TESTS)
-def test_every_test_named_exists(file: str, test: str) -> None:
+def test_every_cited_test_exists(file: str, test: str) -> None:
     found = (ROOT / "tests" / "vision").rglob(file)
     assert any(f"def {test}(" in path.read_text(encoding="utf-8") for path in found)
 
 
-def test_the_options_are_those_of_the_extractor() -> None:
+def test_options_table_lists_exactly_the_extractor_keywords() -> None:
     table = TEXT.split("## Options")[1].split("**Your own boxes**")[0]
     listed = [name for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for name in row.split(", ")]
     keywords = [
@@ -55,5 +55,5 @@ def test_the_options_are_those_of_the_extractor() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_into_the_repository_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (ROOT / "docs" / target).exists()

@@ -1,4 +1,4 @@
-"""Texts of others inside our lines."""
+"""one_line: foreign text inside our error messages."""
 
 import pytest
 
@@ -15,5 +15,5 @@ from lxmert.errors import one_line
         ("نمی\u200cخواهم 👩\u200d🚀 5\u00a0%", "نمی\u200cخواهم 👩\u200d🚀 5\u00a0%"),
     ],
 )
-def test_what_commands_a_terminal_is_spelt_out_and_writing_stays(text: str, line: str) -> None:
+def test_one_line_escapes_control_characters_and_keeps_unicode_text(text: str, line: str) -> None:
     assert one_line(text) == line

@@ -1,4 +1,4 @@
-"""What docs/explanations.md shows works, from top to bottom, and its figures are those measured."""
+"""docs/explanations.md: its commands and Python run as written, and its figures are those measured."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_python_runs_as_written_from_top_to_bottom(tmp_path: Path) -> None:
     assert (tmp_path / "head.png").exists()
 
 
-def test_all_methods_and_only_those_are_told_and_measured() -> None:
+def test_page_describes_and_measures_exactly_the_available_methods() -> None:
     described = re.findall(r"^\| `(\w+)`(?: \(default\))? \|", TEXT.split("## What they")[0], re.MULTILINE)
     measured = re.findall(
         r"^\| (\w+) \|", TEXT.split("## What they")[1].split("## In Python")[0], re.MULTILINE
@@ -62,12 +62,12 @@ def test_all_methods_and_only_those_are_told_and_measured() -> None:
     assert measured == ["method", *METHODS, "chance"]
 
 
-def test_figures_are_those_that_were_measured() -> None:
+def test_figures_equal_benchmark_results() -> None:
     found = json.loads((ROOT / "benchmarks/results/explanations.json").read_text(encoding="utf-8"))
     for name, *cells in found["tables"][0]["rows"]:
         assert f"| {name} | {' | '.join(cells)} |" in TEXT
 
 
-def test_maps_that_the_page_names_are_outputs() -> None:
+def test_attention_maps_named_on_page_are_output_fields() -> None:
     named = re.findall(r"^\| `(\w+_attentions)` \|", TEXT, re.MULTILINE)
     assert set(named) == {name for name in LxmertModelOutput.__dataclass_fields__ if "attentions" in name}

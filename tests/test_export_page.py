@@ -1,4 +1,4 @@
-"""What docs/export.md shows works: its commands, its example and its Python, on the embedded model."""
+"""docs/export.md: its commands, its example and its Python work as written, on the embedded model."""
 
 import json
 import re
@@ -21,7 +21,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^ {4}(lxmert .+?)(?: {2,}#.*)?$", TEXT, re.MULTILINE)
 [EXAMPLE] = re.findall(r"^ {4}(python .+)$", TEXT, re.MULTILINE)
 
-ALONE = """
+RUN_WITHOUT_TORCH = """
 import runpy, sys
 for name in ("torch", "transformers", "lxmert"):
     sys.modules[name] = None  # importing it is an error
@@ -30,8 +30,8 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with a made picture, and a data set to compare on."""
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a generated image, and a data set to compare on."""
     pytest.importorskip("onnxscript")
     folder = tmp_path_factory.mktemp("page")
     exit_status("scenes", "make", str(folder / "scenes-data"), "--images", "10", "--seed", "3")
@@ -40,29 +40,31 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_commands_example_and_python_run_as_written(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (len(COMMANDS), len(SNIPPETS)) == (5, 2)
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(page_folder)
     write_onnx = onnx_files.write_onnx
-    made = place / "exported" / "model.onnx"
+    exported_model = page_folder / "exported" / "model.onnx"
     # The same model again is the same file, and takes as long again.
     monkeypatch.setattr(
         onnx_files,
         "write_onnx",
         lambda model, signature, path: (
-            shutil.copy(made, path) if made.exists() else write_onnx(model, signature, path)
+            shutil.copy(exported_model, path)
+            if exported_model.exists()
+            else write_onnx(model, signature, path)
         ),
     )
     for command in COMMANDS:
         capsys.readouterr()
         status = exit_status(*shlex.split(command)[1:])
-        told = capsys.readouterr()
-        assert status == 0, f"{command}: {told.err}"
+        captured = capsys.readouterr()
+        assert status == 0, f"{command}: {captured.err}"
         if "--check" in command:
-            assert re.search(r"int8, \d+ questions of scenes-data, test: .* answers equal \(", told.out)
+            assert re.search(r"int8, \d+ questions of scenes-data, test: .* answers equal \(", captured.out)
     for folder, small in (("exported", False), ("exported-int8", True), ("exported-torch", False)):
-        figures = json.loads((place / folder / "parity.json").read_text())
+        figures = json.loads((page_folder / folder / "parity.json").read_text())
         assert ("int8" in figures) is small
         [random, *questions] = figures["int8" if small else "float32"]
         assert random["answers"] > 50
@@ -71,7 +73,9 @@ def test_commands_example_and_python_run_as_written(
 
     question = shlex.split(EXAMPLE)[-1]
     words = shlex.split(EXAMPLE.replace("examples/", f"{ROOT}/examples/"))[1:]
-    done = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_WITHOUT_TORCH, *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
     [[best]] = predictor.answer(predictor.regions("photo.png"), [question])
@@ -86,18 +90,18 @@ def test_commands_example_and_python_run_as_written(
     assert shape == "torch.Size([1, 36])"
 
 
-def test_the_files_of_the_table_are_those_of_a_folder(place: Path) -> None:
+def test_exported_folder_holds_files_listed_in_table(page_folder: Path) -> None:
     names = set(re.findall(r"^\| `([\w.]+)`", TEXT, re.MULTILINE))
-    found = {path.name for path in (place / "exported").iterdir()}
+    found = {path.name for path in (page_folder / "exported").iterdir()}
     assert found == names
 
 
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"`(--[a-z][\w-]+)", TEXT))))
-def test_options_exist(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_option_named_on_page_exists(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     exit_status("export", "--help")
     assert option in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (ROOT / "docs" / target).exists()

@@ -1,6 +1,6 @@
-"""What docs/extractors.md shows works: its Python runs as written, its commands run, its descriptions build.
+"""docs/extractors.md: its Python runs as written, its commands run, its recipes build extractors.
 
-The models it names are stood in for by small random ones, in folders of their names.
+The models it names are replaced by small random ones, in folders of their names.
 """
 
 import re
@@ -28,8 +28,8 @@ COMMANDS = re.findall(r"^ {4}(lxmert look .+?)(?: {2,}#.*)?$", TEXT, re.MULTILIN
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with a photograph and small stand-ins for the models that the page names."""
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a photograph and small random models under the names that the page uses."""
     folder = tmp_path_factory.mktemp("page")
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC).save(folder / "photo.jpg")
@@ -43,15 +43,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_there_is_something_to_run() -> None:
+def test_page_has_expected_snippets_commands_and_recipes() -> None:
     assert len(SNIPPETS) >= 6
     assert len(COMMANDS) >= 4
     assert len(RECIPES) == 2
 
 
-def test_python_runs_as_written_from_top_to_bottom(place: Path) -> None:
+def test_python_runs_as_written_from_top_to_bottom(page_folder: Path) -> None:
     command = [sys.executable, "-c", "\n".join(SNIPPETS)]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=page_folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "36 cells of 8 features" in done.stdout
     assert "pooled-pixels-10 (2, 300)" in done.stdout
@@ -59,28 +59,28 @@ def test_python_runs_as_written_from_top_to_bottom(place: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(
-    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, page_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(page_folder)
     words = shlex.split(command)[1:]
     if "--detector" not in words:
         words += ["--detector", "PekingU/rtdetr_r50vd"]  # whether the embedded one is there is not the point
     status = exit_status(*words)
-    told = capsys.readouterr()
-    assert status == 0, told.err
-    assert "object" in told.out
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert "object" in captured.out
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_descriptions_build(recipe: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
+def test_recipe_builds_extractor(recipe: str, page_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(page_folder)
     extractor = build_extractor(yaml.safe_load(recipe)["data"]["extractor"])
     (regions,) = extractor([Image.open("photo.jpg")])
     assert len(regions) in (12, 36)  # the small detector has 12 queries
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     if target == "detector.md" and not (PAGE.parent / target).exists():
         pytest.skip("the page of the detector is not there")
     assert (PAGE.parent / target).exists()

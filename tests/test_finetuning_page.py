@@ -1,4 +1,4 @@
-"""What docs/finetuning.md shows works, from top to bottom, on made scenes."""
+"""docs/finetuning.md: its commands, recipes and Python run from top to bottom, on generated scenes."""
 
 import json
 import re
@@ -22,11 +22,11 @@ RECIPES = re.findall(r"```yaml\n# (\w+\.yaml)\n(.*?)```", TEXT, re.DOTALL)
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
-def publish_as_gqa(made: Path, folder: Path) -> None:
-    """Lay the questions of made scenes out under the names of GQA's files."""
+def write_gqa_files(scenes_folder: Path, folder: Path) -> None:
+    """Write the questions of generated scenes under the names of GQA's files."""
     folder.mkdir()
     for split, ours in (("train", "train"), ("val", "val"), ("testdev", "test")):
-        questions = json.loads((made / f"gqa_{ours}_questions.json").read_text(encoding="utf-8"))
+        questions = json.loads((scenes_folder / f"gqa_{ours}_questions.json").read_text(encoding="utf-8"))
         balanced = {key: question for key, question in questions.items() if question["isBalanced"]}
         assert 0 < len(balanced) < len(questions)
         for name, chosen in (("all", questions), ("balanced", balanced)):
@@ -34,11 +34,11 @@ def publish_as_gqa(made: Path, folder: Path) -> None:
             path.write_text(json.dumps(chosen), encoding="utf-8")
 
 
-def write_own(made: Path, folder: Path) -> None:
-    """Lay three questions about each of some pictures out as lines of one's own."""
+def write_labelled_questions(scenes_folder: Path, folder: Path) -> None:
+    """Write three labelled questions about each of some images in the format of own_*.jsonl."""
     for split in ("train", "val", "test"):
         lines = []
-        for picture in sorted((made / "images" / split).iterdir())[:2]:
+        for picture in sorted((scenes_folder / "images" / split).iterdir())[:2]:
             (folder / "photos" / split).mkdir(parents=True, exist_ok=True)
             shutil.copy(picture, folder / "photos" / split)
             for number, answer in enumerate(("yes", "2", "un été")):
@@ -56,26 +56,26 @@ def test_commands_recipes_and_python_run_as_written(
         (tmp_path / name).write_text(text, encoding="utf-8")
     # The number of threads is the whole process's, so other tests would have it too.
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    told = {}
+    output_of = {}
     for command in COMMANDS:
         if "gqa.yaml" in command:
-            publish_as_gqa(tmp_path / "scenes-data" / "annotations", tmp_path / "gqa")
+            write_gqa_files(tmp_path / "scenes-data" / "annotations", tmp_path / "gqa")
         if "extract own" in command:
-            write_own(tmp_path / "scenes-data", tmp_path / "own")
+            write_labelled_questions(tmp_path / "scenes-data", tmp_path / "own")
         status = exit_status(*shlex.split(command)[1:])
         out, errors = capsys.readouterr()
         assert status == 0, f"{command}: {errors}"
-        told[command] = out
-    everything = "".join(told.values())
+        output_of[command] = out
+    all_output = "".join(output_of.values())
     for folder in ("questions", "pairs", "official", "mine", "balanced", "again"):
-        assert f"{folder}: validation accuracy" in everything
+        assert f"{folder}: validation accuracy" in all_output
     learned = json.loads((tmp_path / "balanced" / "metrics.json").read_text(encoding="utf-8"))["data"]
     # Ten balanced questions about each of the 36 pictures of train and val.
     assert learned["train_questions"] == 360
-    [of_all_questions] = (out for command, out in told.items() if "testdev_all" in command)
+    [of_all_questions] = (out for command, out in output_of.items() if "testdev_all" in command)
     assert "consistency" in of_all_questions
-    assert "gqa.json: valid" in everything
-    assert "answers.json: valid; predictions: 6" in everything
+    assert "gqa.json: valid" in all_output
+    assert "answers.json: valid; predictions: 6" in all_output
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(True|False) \d+%$", done.stdout, re.MULTILINE)

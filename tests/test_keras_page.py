@@ -1,4 +1,4 @@
-"""What docs/keras.md shows works: its Python runs as written, in one process, its extras exist."""
+"""docs/keras.md: its Python runs as written, in one process; its extras and link targets exist."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ TEXT = (ROOT / "docs" / "keras.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_python_runs_as_written(folder_with_small_checkpoint: Path, tmp_path: Path) -> None:
+def test_python_runs_as_written(folder_with_small_checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     assert len(SNIPPETS) == 4
     shutil.copytree(folder_with_small_checkpoint, tmp_path, dirs_exist_ok=True)
@@ -31,11 +31,11 @@ def test_the_python_runs_as_written(folder_with_small_checkpoint: Path, tmp_path
 
 
 @pytest.mark.parametrize("extra", re.findall(r"lxmert\[([\w-]+)\]", TEXT))
-def test_the_extra_exists(extra: str) -> None:
+def test_extra_named_on_page_exists(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert extra in project["optional-dependencies"]
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)", TEXT))
-def test_every_link_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (ROOT / "docs" / target).exists()

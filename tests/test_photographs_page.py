@@ -1,4 +1,4 @@
-"""What docs/photographs.md shows works, with a local server and small random models in place of the net."""
+"""docs/photographs.md works as written, with a local server and small random models in place of the hub."""
 
 import re
 import shlex
@@ -41,7 +41,7 @@ def server(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with a photograph, boxes, and a model folder without processor."""
     folder = tmp_path_factory.mktemp("page")
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -51,16 +51,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_there_is_something_to_run() -> None:
+def test_page_has_expected_snippets_and_commands() -> None:
     assert len(SNIPPETS) == 2
     assert len(COMMANDS) == 7
 
 
-def test_python_runs_as_written_from_top_to_bottom(server: LocalServer, place: Path) -> None:
+def test_python_runs_as_written_from_top_to_bottom(server: LocalServer, page_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(SNIPPETS)],
-        cwd=place,
-        env=server.environment(place),
+        cwd=page_folder,
+        env=server.environment(page_folder),
         capture_output=True,
         text=True,
         check=False,
@@ -76,18 +76,18 @@ def test_python_runs_as_written_from_top_to_bottom(server: LocalServer, place: P
 def test_commands_run(
     command: str,
     server: LocalServer,
-    place: Path,
+    page_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    server.redirect_downloads(monkeypatch, place)
-    monkeypatch.chdir(place)
+    server.redirect_downloads(monkeypatch, page_folder)
+    monkeypatch.chdir(page_folder)
     status = exit_status(*shlex.split(command)[1:])
-    told = capsys.readouterr()
-    assert status == 0, told.err
-    assert told.out
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert captured.out
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (PAGE.parent / target).exists()

@@ -1,4 +1,4 @@
-"""What docs/prediction.md shows works, from top to bottom, on made scenes."""
+"""docs/prediction.md: its commands and Python run from top to bottom, on generated scenes."""
 
 import json
 import re
@@ -27,15 +27,15 @@ def test_commands_and_python_run_as_written(
         words = shlex.split(command)
         if words[0] == "torchrun":
             words = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
-            place = words.index("lxmert")
-            launched = [*words[:place], sys.executable, "-m", "lxmert.cli.main", *words[place + 1 :]]
+            position = words.index("lxmert")
+            launched = [*words[:position], sys.executable, "-m", "lxmert.cli.main", *words[position + 1 :]]
             done = subprocess.run(launched, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             continue
         assert exit_status(*words[1:]) == 0, f"{command}: {capsys.readouterr().err}"
-    told = capsys.readouterr().out
-    assert "accuracy" in told
-    assert "from-pixels.json: " in told
+    output = capsys.readouterr().out
+    assert "accuracy" in output
+    assert "from-pixels.json: " in output
     assert (tmp_path / "shared.json").read_bytes() == (tmp_path / "vqa.json").read_bytes()
     assert len(json.loads((tmp_path / "vqa.json").read_text())) > 50
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What docs/pretraining.md shows works, from top to bottom, on made scenes."""
+"""docs/pretraining.md: its commands and recipes run from top to bottom, on generated scenes."""
 
 import json
 import re
@@ -31,9 +31,9 @@ def test_commands_and_recipes_run_as_written(
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     for command in COMMANDS:
         assert exit_status(*shlex.split(command)[1:]) == 0, f"{command}: {capsys.readouterr().err}"
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for folder in ("words", "first", "mine", "only-words", "further"):
-        assert f"{folder}: validation loss" in told
+        assert f"{folder}: validation loss" in output
     mine = json.loads((tmp_path / "mine" / "metrics.json").read_text())
     named = set(re.findall(r"`tasks\.\*\.(\w+)`", TEXT))
     assert named == {"loss", "weighted_loss", "constant_loss", "accuracy"}
@@ -57,5 +57,5 @@ def test_every_key_that_the_page_names_exists() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (ROOT / "docs" / target).exists()

@@ -1,4 +1,4 @@
-"""The public names: locked, lazily imported, and the command line quick to start."""
+"""Public names: locked, imported lazily, and without loading heavy dependencies."""
 
 import subprocess
 import sys
@@ -41,9 +41,9 @@ PUBLIC_NAMES = {
 
 
 def test_public_names_are_locked() -> None:
-    here = {name for name in PUBLIC_NAMES if find_spec("keras") or not name.startswith("TF")}
-    assert set(lxmert.__all__) == here
-    assert set(dir(lxmert)) == here
+    available = {name for name in PUBLIC_NAMES if find_spec("keras") or not name.startswith("TF")}
+    assert set(lxmert.__all__) == available
+    assert set(dir(lxmert)) == available
 
 
 @pytest.mark.parametrize("name", sorted(name for name in PUBLIC_NAMES if not name.startswith("TF")))
@@ -51,13 +51,13 @@ def test_every_public_name_imports(name: str) -> None:
     assert getattr(lxmert, name) is getattr(lxmert, name)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="TFLxmertForNothing"):
         lxmert.TFLxmertForNothing  # noqa: B018
 
 
 @pytest.mark.parametrize("module", ["lxmert", "lxmert.cli.main"])
-def test_importing_is_light(module: str) -> None:
+def test_import_loads_no_heavy_dependency(module: str) -> None:
     heavy = {"torch", "transformers", "numpy", "PIL", "keras"}
     probe = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)

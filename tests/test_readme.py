@@ -1,4 +1,4 @@
-"""What README shows works: its Python runs, its commands exist with the options shown."""
+"""README: its Python runs, its commands exist with the options shown."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ COMMANDS = re.findall(r"^ {4}(lxmert .+?)(?: {2,}#.*)?$", README, re.MULTILINE)
 _GROUPS = ("features", "scenes", "score")
 
 
-def test_there_is_something_to_run() -> None:
+def test_readme_has_snippets_and_commands() -> None:
     assert len(SNIPPETS) >= 2
     assert len(COMMANDS) >= 6
 
@@ -33,15 +33,15 @@ def test_python_runs_as_written(snippet: str, folder_with_small_checkpoint: Path
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_and_its_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_and_its_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = command.split()[1:]
     verb = words[:2] if words[0] in _GROUPS else words[:1]
     assert exit_status(*verb, "--help") == 0
-    told = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     for option in (word for word in words if word.startswith("--")):
-        assert option in told
+        assert option in help_text
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_every_link_into_the_repository_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (Path(__file__).parents[1] / target).exists()

@@ -1,4 +1,4 @@
-"""What docs/scoring.md shows works: its commands run on small files, its Python runs as written."""
+"""docs/scoring.md: its commands run on small files, its Python runs as written."""
 
 import json
 import re
@@ -32,7 +32,7 @@ ANNOTATION = {
     "question_type": "which way",
     "answer_type": "other",
     "multiple_choice_answer": "down",
-    "answers": [{"answer_id": one, "answer": "down"} for one in range(10)],
+    "answers": [{"answer_id": answer_id, "answer": "down"} for answer_id in range(10)],
 }
 CHOICES = {"valid": ["yes", "no"], "plausible": ["yes", "no"]}
 VQA_IDS = (262148000, 262148001)
@@ -40,60 +40,64 @@ GQA_IDS = ("07333408", "07333409")
 NLVR2_IDS = ("dev-850-0-0", "dev-850-1-0", "dev-7-0-1")
 FILES: dict[str, Any] = {
     "v2_mscoco_val2014_annotations.json": {
-        "annotations": [{"question_id": one} | ANNOTATION for one in VQA_IDS]
+        "annotations": [{"question_id": question_id} | ANNOTATION for question_id in VQA_IDS]
     },
     "v2_OpenEnded_mscoco_val2014_questions.json": {
-        "questions": [{"question_id": one, "image_id": 1, "question": "Where?"} for one in VQA_IDS]
+        "questions": [
+            {"question_id": question_id, "image_id": 1, "question": "Where?"} for question_id in VQA_IDS
+        ]
     },
-    "vqa_predictions.json": [{"question_id": one, "answer": "down"} for one in VQA_IDS],
+    "vqa_predictions.json": [{"question_id": question_id, "answer": "down"} for question_id in VQA_IDS],
     "val_all_questions.json": dict.fromkeys(GQA_IDS, QUESTION),
     "val_choices.json": dict.fromkeys(GQA_IDS, CHOICES),
     "val_sceneGraphs.json": {
         "1": {"width": 4, "height": 3, "objects": {"7": {"name": "dog", "x": 0, "y": 0, "w": 2, "h": 3}}}
     },
-    "gqa_predictions.json": [{"questionId": one, "prediction": "yes"} for one in GQA_IDS],
-    "attentions.json": [{"questionId": one, "attention": [[1]]} for one in GQA_IDS],
+    "gqa_predictions.json": [{"questionId": question_id, "prediction": "yes"} for question_id in GQA_IDS],
+    "attentions.json": [{"questionId": question_id, "attention": [[1]]} for question_id in GQA_IDS],
 }
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with the files that the page names."""
     folder = tmp_path_factory.mktemp("page")
     for name, content in FILES.items():
         (folder / name).write_text(json.dumps(content))
-    rows = ({"identifier": one, "sentence": "It is.", "label": "True"} for one in NLVR2_IDS)
+    rows = ({"identifier": identifier, "sentence": "It is.", "label": "True"} for identifier in NLVR2_IDS)
     (folder / "dev.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    said = zip(NLVR2_IDS, (True, False, True), strict=True)
-    (folder / "nlvr2_predictions.csv").write_text("".join(f"{one},{truth}\n" for one, truth in said))
+    predictions = zip(NLVR2_IDS, (True, False, True), strict=True)
+    (folder / "nlvr2_predictions.csv").write_text(
+        "".join(f"{question_id},{truth}\n" for question_id, truth in predictions)
+    )
     return folder
 
 
-def test_there_is_something_to_run() -> None:
+def test_page_has_expected_commands_and_snippets() -> None:
     assert len(COMMANDS) >= 10
     assert len(SNIPPETS) == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(
-    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, page_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(page_folder)
     status = exit_status(*shlex.split(command)[1:])
-    told = capsys.readouterr()
-    assert status == 0, told.err
-    assert told.out
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert captured.out
 
 
-def test_python_runs_as_written(place: Path) -> None:
+def test_python_runs_as_written(page_folder: Path) -> None:
     command = [sys.executable, "-c", SNIPPETS[0]]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=page_folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "66.67 %, consistent 50.00 %\n()\n"
 
 
 def test_every_option_named_on_the_page_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    told = ""
+    help_text = ""
     verbs = (
         ["score", "vqa"],
         ["score", "gqa"],
@@ -104,13 +108,13 @@ def test_every_option_named_on_the_page_exists(capsys: pytest.CaptureFixture[str
     )
     for words in verbs:
         exit_status(*words, "--help")
-        told += capsys.readouterr().out
+        help_text += capsys.readouterr().out
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT)):
-        assert option in told, option
+        assert option in help_text, option
 
 
-def test_the_lines_of_faults_look_as_shown(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_fault_lines_match_examples_on_page(
+    page_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("p.json").write_text(json.dumps([{"question_id": "262148000", "answer": "down"}]))
@@ -119,7 +123,7 @@ def test_the_lines_of_faults_look_as_shown(
         "vqa",
         "p.json",
         "-q",
-        str(place / "v2_OpenEnded_mscoco_val2014_questions.json"),
+        str(page_folder / "v2_OpenEnded_mscoco_val2014_questions.json"),
     )
     assert status == 1
     lines = capsys.readouterr().err.splitlines()

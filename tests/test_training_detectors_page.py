@@ -1,4 +1,4 @@
-"""What docs/training-detectors.md shows works, from top to bottom, on made scenes."""
+"""docs/training-detectors.md: its commands, recipes and Python run as written, on generated scenes."""
 
 import re
 import shlex
@@ -34,9 +34,9 @@ def test_commands_recipes_and_python_run_as_written(
         assert exit_status(*words) == 0, f"{command}: {capsys.readouterr().err}"
         if words[:2] == ["scenes", "make"]:
             visual_genome_from(tmp_path / "scenes-data", tmp_path / "genome", ending="jpg")
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for folder in ("first", "mine", "other", "from-genome", "further"):
-        assert f"{folder}: validation mAP@0.5" in told
+        assert f"{folder}: validation mAP@0.5" in output
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "objects; ('circle', 'cross'" in done.stdout
@@ -54,5 +54,5 @@ def test_every_key_that_the_page_names_exists() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_leads_somewhere(target: str) -> None:
+def test_link_target_exists(target: str) -> None:
     assert (ROOT / "docs" / target).exists()

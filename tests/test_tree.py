@@ -1,4 +1,4 @@
-"""The tree drawn in the README is the tree on disk."""
+"""The tree drawn in the README equals the tree on disk."""
 
 import re
 from pathlib import Path
@@ -11,22 +11,22 @@ def _drawn_names() -> set[str]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(r"^ {4}src/lxmert/\n((?: {4}.+\n)+)", text, re.MULTILINE)
     assert block, "the README draws no tree"
-    inside = re.findall(r"^ {6}([\w.]+/?)", block.group(1), re.MULTILINE)
-    beside = re.findall(r"^ {4}([\w.]+/?)", block.group(1), re.MULTILINE)
-    return {f"src/lxmert/{name}" for name in inside} | set(beside)
+    in_package = re.findall(r"^ {6}([\w.]+/?)", block.group(1), re.MULTILINE)
+    top_level = re.findall(r"^ {4}([\w.]+/?)", block.group(1), re.MULTILINE)
+    return {f"src/lxmert/{name}" for name in in_package} | set(top_level)
 
 
 def _names_on_disk() -> set[str]:
     package = [
         path for path in (ROOT / "src/lxmert").iterdir() if path.name not in {"__pycache__", "py.typed"}
     ]
-    beside = [
+    top_level = [
         ROOT / name
         for name in ("configs", "tests", "docs", "examples", "benchmarks")
         if (ROOT / name).is_dir()
     ]
-    return {str(path.relative_to(ROOT)) + ("/" if path.is_dir() else "") for path in package + beside}
+    return {str(path.relative_to(ROOT)) + ("/" if path.is_dir() else "") for path in package + top_level}
 
 
-def test_the_readme_draws_the_tree_on_disk() -> None:
+def test_readme_tree_equals_files_on_disk() -> None:
     assert _drawn_names() == _names_on_disk()

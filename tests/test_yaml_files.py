@@ -1,4 +1,4 @@
-"""YAML of strangers: plain values, and few of them, whatever aliases and depth promise."""
+"""parse_yaml on untrusted text: plain values only, with limits on number and depth."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from lxmert.yaml_files import parse_yaml
 from tests.error_assertions import error_message
 
 
-def refused(text: str, words: str) -> None:
-    assert words in error_message(ConfigurationError, lambda: parse_yaml(text))
+def assert_rejected(text: str, message_part: str) -> None:
+    assert message_part in error_message(ConfigurationError, lambda: parse_yaml(text))
 
 
-def test_anchors_and_merged_sections_are_read() -> None:
+def test_anchors_and_merge_keys_are_resolved() -> None:
     text = "base: &base {epochs: 4, rate: 1e-4}\nlong: {<<: *base, epochs: 8}\nsame: *base\n"
     base = {"epochs": 4, "rate": "1e-4"}
     assert parse_yaml(text) == {"base": base, "long": {**base, "epochs": 8}, "same": base}
@@ -21,22 +21,22 @@ def test_anchors_and_merged_sections_are_read() -> None:
 @pytest.mark.parametrize(
     ("first", "next_one"), [("[x, x]", "[%s]"), ("[]", "[%s]"), ("{k: x}", "{<<: [%s]}")]
 )
-def test_a_few_lines_that_stand_for_more_than_memory_holds_are_refused(first: str, next_one: str) -> None:
+def test_exponential_alias_expansion_is_rejected(first: str, next_one: str) -> None:
     lines = [f"n0: &n0 {first}"]
     for number in range(1, 12):
         tenfold = next_one % ", ".join([f"*n{number - 1}"] * 10)
         lines.append(f"n{number}: &n{number} {tenfold}")
-    refused("\n".join(lines), "unsupported YAML: more than 100,000 values")
+    assert_rejected("\n".join(lines), "unsupported YAML: more than 100,000 values")
 
 
-def test_a_value_that_holds_itself_or_is_too_deep_is_refused() -> None:
-    refused("a: &a [*a]", "a value that contains itself")
-    refused("a: " + "[" * 20_000, "nested too deeply")
+def test_recursive_and_too_deeply_nested_values_are_rejected() -> None:
+    assert_rejected("a: &a [*a]", "a value that contains itself")
+    assert_rejected("a: " + "[" * 20_000, "nested too deeply")
 
 
-def test_a_key_that_occurs_twice_in_a_mapping_is_refused_with_its_lines() -> None:
-    refused("a: 1\nb: {c: 1,\n  d: 2, c: 3}\n", "the key 'c' occurs twice, in lines 2 and 3")
-    refused("- {'a': 1, a: 2}", "the key 'a' occurs twice")
+def test_duplicate_key_is_rejected_with_its_line_numbers() -> None:
+    assert_rejected("a: 1\nb: {c: 1,\n  d: 2, c: 3}\n", "the key 'c' occurs twice, in lines 2 and 3")
+    assert_rejected("- {'a': 1, a: 2}", "the key 'a' occurs twice")
     assert parse_yaml("a: {b: 1}\nb: 2\n1: 3\n'1': 4\n") == {"a": {"b": 1}, "b": 2, 1: 3, "1": 4}
     merged = "x: &x {a: 1}\ny: &y {b: 2}\nz: {<<: *x, <<: *y}\n"
     assert parse_yaml(merged)["z"] == {"a": 1, "b": 2}
@@ -53,5 +53,5 @@ def test_a_key_that_occurs_twice_in_a_mapping_is_refused_with_its_lines() -> Non
         "!!timestamp soon",
     ],
 )
-def test_what_is_no_plain_value_is_told_in_one_line(text: str) -> None:
-    refused(text, "not YAML: ")
+def test_invalid_or_unsafe_yaml_raises_single_line_error(text: str) -> None:
+    assert_rejected(text, "not YAML: ")
