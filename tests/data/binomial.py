@@ -1,10 +1,10 @@
-"""How often something of a known probability may happen, as exact binomial bounds."""
+"""Exact binomial bounds on counts of random events."""
 
 import torch
 
 
-def bounds(trials: int, probability: float, doubt: float = 1e-9) -> tuple[int, int]:
-    """The fewest and most successes that leave less than `doubt` on either side."""
+def binomial_bounds(trials: int, probability: float, tail_probability: float = 1e-9) -> tuple[int, int]:
+    """The fewest and most successes that leave less than `tail_probability` on either side."""
     if probability in (0.0, 1.0):
         return round(trials * probability), round(trials * probability)
     counts = torch.arange(trials + 1, dtype=torch.float64)
@@ -17,11 +17,11 @@ def bounds(trials: int, probability: float, doubt: float = 1e-9) -> tuple[int, i
         + (n - counts) * (1 - p).log()
     )
     below = logs.exp().cumsum(0)
-    lowest = int((below < doubt).sum())
-    highest = trials - int((logs.flip(0).exp().cumsum(0) < doubt).sum())
+    lowest = int((below < tail_probability).sum())
+    highest = trials - int((logs.flip(0).exp().cumsum(0) < tail_probability).sum())
     return lowest, highest
 
 
-def assert_as_often(successes: int, trials: int, probability: float) -> None:
-    lowest, highest = bounds(trials, probability)
+def assert_binomial_count(successes: int, trials: int, probability: float) -> None:
+    lowest, highest = binomial_bounds(trials, probability)
     assert lowest <= successes <= highest, f"{successes} of {trials}, expected {lowest} to {highest}"

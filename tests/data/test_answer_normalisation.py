@@ -43,11 +43,11 @@ from lxmert.data.answer_normalisation import (
         ("ΟΔΟΣ", "οδοσ"),  # Python 2 knows no final sigma
     ],
 )
-def test_known_answers(text: str, expected: str) -> None:
+def test_normalise_answer_equals_known_value(text: str, expected: str) -> None:
     assert normalise_answer(text) == expected
 
 
-def test_arabic_digits_do_not_make_a_number_comma() -> None:
+def test_comma_between_arabic_digits_becomes_space() -> None:
     assert process_punctuation("١,٢") == "١ ٢"
 
 
@@ -55,7 +55,7 @@ def test_at_most_32_periods_are_removed() -> None:
     assert process_punctuation("." * 40) == "." * 8
 
 
-def test_period_before_a_digit_stays() -> None:
+def test_period_before_digit_is_kept() -> None:
     assert process_punctuation("3.5.") == "3.5"
 
 
@@ -64,29 +64,29 @@ def test_contraction_table_has_the_evaluators_size() -> None:
     assert len(_CONTRACTIONS) == 114
 
 
-def test_white_space_is_cleaned_first() -> None:
+def test_clean_white_space_replaces_tabs_and_newlines_and_trims() -> None:
     assert clean_white_space("\tred\nbox\n") == "red box"
 
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + " '&%$#*:"))
-def test_text_without_marks_is_left_by_the_punctuation_step(text: str) -> None:
+def test_process_punctuation_keeps_text_without_marks(text: str) -> None:
     assert process_punctuation(text) == text
 
 
 @given(st.text(alphabet=string.ascii_lowercase + " ", max_size=40))
-def test_normalising_plain_words_twice_changes_nothing(text: str) -> None:
+def test_normalise_answer_is_idempotent_on_plain_words(text: str) -> None:
     once = normalise_answer(text)
     # Digits, articles and contractions are all fixed points of the second step; "somebody'd" needs a mark.
     assert normalise_answer(once) == once
 
 
 @given(st.text())
-def test_result_has_single_spaces_no_articles_and_no_number_words(text: str) -> None:
+def test_normalised_answer_has_single_spaces_and_no_articles_or_number_words(text: str) -> None:
     words = normalise_answer(text).split(" ")
     assert not {"a", "an", "the", "none", "zero", "one", "ten"} & set(words)
     assert "" not in words or words == [""]
 
 
 @given(st.text())
-def test_second_step_ignores_case_of_ascii_and_outer_space(text: str) -> None:
+def test_process_digits_and_articles_ignores_outer_space(text: str) -> None:
     assert process_digits_and_articles(f"  {text} ") == process_digits_and_articles(text)

@@ -48,11 +48,11 @@ def published(shared_data: Path) -> AnswerTable:
         ("a an the", "the"),
     ],
 )
-def test_spelling(answer: str, expected: str) -> None:
+def test_normalise_table_answer_equals_expected_spelling(answer: str, expected: str) -> None:
     assert normalise_table_answer(answer) == expected
 
 
-def test_spellings_of_the_original_code(vectors: dict[str, Any], published: AnswerTable) -> None:
+def test_spellings_equal_original_convert_ans(vectors: dict[str, Any], published: AnswerTable) -> None:
     for case in vectors["convert_ans"]:
         spelled = normalise_table_answer(case["input"])
         assert spelled == case["output"]
@@ -60,7 +60,7 @@ def test_spellings_of_the_original_code(vectors: dict[str, Any], published: Answ
         assert published.find(case["input"]) == case["id"]
 
 
-def test_the_published_table(published: AnswerTable, vectors: dict[str, Any]) -> None:
+def test_published_table_has_known_sizes_per_qa_set(published: AnswerTable, vectors: dict[str, Any]) -> None:
     assert len(published) == 9500
     assert all(normalise_table_answer(answer) == answer for answer in published.vocabulary)
     sizes = vectors["table_sizes"]
@@ -73,13 +73,15 @@ def test_the_published_table(published: AnswerTable, vectors: dict[str, Any]) ->
     assert (only, every) == (5765, 1123)
 
 
-def test_rewriting_as_the_original_code(vectors: dict[str, Any], published: AnswerTable) -> None:
+def test_rewritten_labels_equal_original_code(vectors: dict[str, Any], published: AnswerTable) -> None:
     for source, labels in vectors["label_rewriting"]["before"].items():
         expected = vectors["label_rewriting"]["after"][source]
         assert [published.rewrite_label(label, overwrite=True) for label in labels] == expected
 
 
-def test_rewriting_for_some_data_sets(vectors: dict[str, Any], shared_data: Path) -> None:
+def test_rewritten_labels_for_qa_set_subset_equal_original_code(
+    vectors: dict[str, Any], shared_data: Path
+) -> None:
     table = AnswerTable.load(shared_data / "answers" / "all_ans.json", qa_sets=["gqa"])
     assert len(table) == 1735
     for source, labels in vectors["label_rewriting"]["before"].items():
@@ -88,7 +90,7 @@ def test_rewriting_for_some_data_sets(vectors: dict[str, Any], shared_data: Path
 
 
 @pytest.mark.parametrize("name", ["vqa", "gqa"])
-def test_rows_that_fine_tuning_finds(
+def test_fine_tuning_answers_found_in_table_equal_original_counts(
     name: str, vectors: dict[str, Any], published: AnswerTable, shared_data: Path
 ) -> None:
     counts = vectors["finetune_mapping_counts"][name]
@@ -99,14 +101,16 @@ def test_rows_that_fine_tuning_finds(
     assert sorted(unknown) == sorted(counts.get("zeroed_answers", unknown))
 
 
-def test_spellings_that_meet_add_up_to_at_most_one() -> None:
+def test_scores_of_equal_spellings_are_summed_and_clipped_to_one() -> None:
     assert SMALL.rewrite_label({"two": 0.3, "2": 0.6}) == {"2": pytest.approx(0.9)}
     assert SMALL.rewrite_label({"two": 0.9, "Two.": 0.9, "the man": 0.3}) == {"2": 1.0, "man": 0.3}
     assert SMALL.rewrite_label({"two": 0.3, "2": 0.6}, overwrite=True) == {"2": 0.3}
     assert SMALL.rewrite_label({"2": 0.6, "two": 0.3, "Two": 0.9}, overwrite=True) == {"2": 0.9}
 
 
-def test_the_originals_pretraining_accuracy(vectors: dict[str, Any], published: AnswerTable) -> None:
+def test_pretraining_accuracy_equals_original_evaluator(
+    vectors: dict[str, Any], published: AnswerTable
+) -> None:
     """Its evaluator gives a prediction the score that the rewritten label holds, and takes the mean."""
     expected = vectors["pretrain_qa_evaluator"]
     scores = {
@@ -116,14 +120,16 @@ def test_the_originals_pretraining_accuracy(vectors: dict[str, Any], published: 
         ]
         for source, labels in vectors["label_rewriting"]["before"].items()
     }
-    every = [score for of_source in scores.values() for score in of_source]
+    every = [score for source_scores in scores.values() for score in source_scores]
     assert len(every) == len(expected["uids"])
     assert sum(every) / len(every) == pytest.approx(expected["overall"], abs=1e-12)
-    for source, of_source in scores.items():
-        assert sum(of_source) / len(of_source) == pytest.approx(expected["per_set"][source], abs=1e-12)
+    for source, source_scores in scores.items():
+        assert sum(source_scores) / len(source_scores) == pytest.approx(
+            expected["per_set"][source], abs=1e-12
+        )
 
 
-def test_unknown_answers_are_left_out() -> None:
+def test_rewrite_label_drops_unknown_answers() -> None:
     assert SMALL.rewrite_label({"Grey": 0.6, "bird": 1.0}) == {"gray": 0.6}
     assert SMALL.rewrite_label({"bird": 1.0}) == {}
     # The table's own "a dog" is out of reach: its article is dropped before the search.
@@ -131,7 +137,7 @@ def test_unknown_answers_are_left_out() -> None:
 
 
 @given(st.text(alphabet="aAnNtThHeE .dogtwo", max_size=14))
-def test_spelling_never_fails_and_never_adds(answer: str) -> None:
+def test_normalise_table_answer_of_any_text_is_lower_case_and_no_longer(answer: str) -> None:
     spelled = normalise_table_answer(answer)
     assert spelled == spelled.lower()
     assert len(spelled) <= max(len(answer), 2)
@@ -140,16 +146,16 @@ def test_spelling_never_fails_and_never_adds(answer: str) -> None:
 @given(
     st.dictionaries(st.sampled_from(["2", "two", "Two.", "the man", "man", "bird", "grey"]), st.floats(0, 1))
 )
-def test_scores_stay_between_the_best_and_one(label: dict[str, float]) -> None:
+def test_rewritten_score_is_clipped_sum_of_equal_spellings(label: dict[str, float]) -> None:
     rewritten = SMALL.rewrite_label(label)
     assert set(rewritten) <= set(SMALL.vocabulary)
     for answer, score in rewritten.items():
-        meeting = [value for key, value in label.items() if normalise_table_answer(key) == answer]
-        assert max(meeting) <= score <= 1
-        assert score == pytest.approx(min(1.0, sum(meeting)))
+        colliding = [value for key, value in label.items() if normalise_table_answer(key) == answer]
+        assert max(colliding) <= score <= 1
+        assert score == pytest.approx(min(1.0, sum(colliding)))
 
 
-def test_data_sets_that_the_table_does_not_know_are_refused() -> None:
+def test_unknown_qa_sets_are_rejected() -> None:
     with pytest.raises(VocabularyError, match="belongs to okvqa; the table has gqa, visual7w, vqa"):
         AnswerTable([("man", {"vqa"}), ("2", {"gqa", "visual7w"})], qa_sets=["vqa", "okvqa"])
 
@@ -165,7 +171,7 @@ def test_data_sets_that_the_table_does_not_know_are_refused() -> None:
         ([], VocabularyError, "empty"),
     ],
 )
-def test_malformed_tables_are_refused_with_their_file(
+def test_malformed_table_error_names_file(
     tmp_path: Path, table: Any, error: type[Exception], message: str
 ) -> None:
     (tmp_path / "table.json").write_text(json.dumps(table))

@@ -22,14 +22,14 @@ def test_soft_labels_follow_the_number_of_annotators() -> None:
     assert vocabulary.soft_scores(answers) == {0: 0.9, 1: 1.0, 2: 0.6, 4: 0.3}
 
 
-def test_raw_spellings_count_apart_and_normalised_ones_together() -> None:
+def test_soft_scores_merge_spellings_only_when_normalising() -> None:
     vocabulary = AnswerVocabulary(["2", "dog"])
     answers = ["2", "2", "two", "Two.", "a dog"]
     assert vocabulary.soft_scores(answers) == {0: 0.6}
     assert vocabulary.soft_scores(answers, normalise=True) == {0: 1.0, 1: 0.3}
 
 
-def test_colliding_spellings_add_up_to_at_most_one() -> None:
+def test_merge_scores_sums_equal_spellings_and_clips_to_one() -> None:
     vocabulary = AnswerVocabulary(["2", "gray"])
     assert vocabulary.merge_scores({"two": 0.3, "2": 0.6}, normalise=True) == {0: pytest.approx(0.9)}
     assert vocabulary.merge_scores({"two": 0.9, "2": 0.9, "green": 1.0}, normalise=True) == {0: 1.0}
@@ -37,12 +37,12 @@ def test_colliding_spellings_add_up_to_at_most_one() -> None:
 
 
 @given(st.lists(st.sampled_from(["2", "two", "Two.", "a dog", "dog", "cat", ""]), max_size=10))
-def test_soft_labels_never_leave_0_to_1(answers: list[str]) -> None:
+def test_soft_labels_lie_between_0_and_1(answers: list[str]) -> None:
     scores = AnswerVocabulary(["2", "dog", ""]).soft_scores(answers, normalise=True)
     assert all(0 <= score <= 1 for score in scores.values())
 
 
-def test_building_keeps_frequent_top_answers_in_order_of_frequency() -> None:
+def test_build_keeps_frequent_top_answers_in_order_of_frequency() -> None:
     tops = ["A dog", "dog", "Two", "2", "2.", "1,000", "cat", "bird", "bird"]
     examples = [example(number, top) for number, top in enumerate(tops)]
     assert list(AnswerVocabulary.build(examples, min_count=2)) == ["2", "bird", "dog"]
@@ -50,12 +50,14 @@ def test_building_keeps_frequent_top_answers_in_order_of_frequency() -> None:
     with pytest.raises(VocabularyError, match="4 or more"):
         AnswerVocabulary.build(examples, min_count=4)
     with pytest.raises(VocabularyError, match="no question has a multiple_choice_answer"):
-        AnswerVocabulary.build([replace(one, multiple_choice_answer=None) for one in examples], min_count=1)
+        AnswerVocabulary.build(
+            [replace(question, multiple_choice_answer=None) for question in examples], min_count=1
+        )
     with pytest.raises(VocabularyError, match="no question has an answer"):
         AnswerVocabulary.build([], min_count=1)
 
 
-def test_coverage_counts_what_can_be_answered() -> None:
+def test_coverage_counts_answerable_questions() -> None:
     examples = [
         example(1, "dog", *["dog"] * 10),
         example(2, "cat", *["cat"] * 8, "dog", "dog"),
@@ -67,7 +69,7 @@ def test_coverage_counts_what_can_be_answered() -> None:
     assert "2 of 3 questions (66.7 %)" in coverage.summary()
 
 
-def test_coverage_of_labels_counts_the_best_answer_and_names_unknown_ones() -> None:
+def test_coverage_of_labels_counts_best_answers_and_lists_unknown_ones() -> None:
     labels = [
         {"dog": 0.9, "cat": 0.3},
         {"cat": 1.0},
@@ -84,14 +86,14 @@ def test_coverage_of_labels_counts_the_best_answer_and_names_unknown_ones() -> N
     assert vocabulary.coverage_of(labels).best_score == pytest.approx(0.9 / 6)
 
 
-def test_as_published_an_answer_must_be_the_best_one_of_nine_questions() -> None:
+def test_build_default_min_count_is_nine() -> None:
     examples = [
         example(number, answer, *[answer] * 10) for number, answer in enumerate(["cat"] * 8 + ["dog"] * 9)
     ]
     assert list(AnswerVocabulary.build(examples)) == ["dog"]
 
 
-def test_answers_as_they_are_spelled_make_a_vocabulary() -> None:
+def test_from_answers_keeps_raw_spellings() -> None:
     answers = ["Left", "left", "yes", "yes", "no", "no", "a lot"]
     assert list(AnswerVocabulary.from_answers(answers)) == ["no", "yes", "Left", "a lot", "left"]
     assert list(AnswerVocabulary.from_answers(answers, min_count=2)) == ["no", "yes"]
@@ -111,7 +113,7 @@ def test_published_gqa_answers_cover_all_but_two_questions(shared_data: Path) ->
     assert set(built) == {question.answer for question in questions}
 
 
-def test_find_tries_the_spelling_then_its_normalised_form() -> None:
+def test_find_tries_raw_then_normalised_spelling() -> None:
     vocabulary = AnswerVocabulary(["dog", "Two", "2"])
     assert vocabulary.find("Two") == 1
     assert vocabulary.find("a Dog") == 0
@@ -119,7 +121,7 @@ def test_find_tries_the_spelling_then_its_normalised_form() -> None:
     assert vocabulary.find("cow") is None
 
 
-def test_saved_list_is_loaded_again(tmp_path: Path) -> None:
+def test_saved_vocabulary_loads_equal(tmp_path: Path) -> None:
     vocabulary = AnswerVocabulary(["", "café", "red box"])
     vocabulary.save(tmp_path / "answers.json")
     assert AnswerVocabulary.load(tmp_path / "answers.json") == vocabulary
@@ -138,7 +140,7 @@ def test_saved_list_is_loaded_again(tmp_path: Path) -> None:
         ("a", "a str"),
     ],
 )
-def test_malformed_tables_are_refused_with_their_file(tmp_path: Path, table: object, message: str) -> None:
+def test_malformed_table_error_names_file(tmp_path: Path, table: object, message: str) -> None:
     path = tmp_path / "table.json"
     path.write_text(json.dumps(table))
     with pytest.raises(VocabularyError, match=message) as caught:
@@ -146,12 +148,12 @@ def test_malformed_tables_are_refused_with_their_file(tmp_path: Path, table: obj
     assert "table.json" in str(caught.value)
 
 
-def test_missing_table_is_an_error(tmp_path: Path) -> None:
+def test_missing_table_raises_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         AnswerVocabulary.load(tmp_path / "none.json")
 
 
-def test_dict_tables_are_ordered_by_class_id(tmp_path: Path) -> None:
+def test_dict_table_is_ordered_by_class_id(tmp_path: Path) -> None:
     (tmp_path / "ans2label.json").write_text(json.dumps({"b": 1, "a": 2, "": 0}))
     assert list(AnswerVocabulary.load(tmp_path / "ans2label.json")) == ["", "b", "a"]
 
@@ -171,7 +173,7 @@ def test_published_tables_load(shared_data: Path, name: str, size: int, first: s
     assert all(vocabulary.label(answer) == label for label, answer in enumerate(vocabulary))
 
 
-def test_equal_vocabularies_have_one_hash_and_one_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_equal_vocabularies_share_hash_and_unwritable_path_raises_data_error(tmp_path: Path) -> None:
     assert len({AnswerVocabulary(["yes", "no"]), AnswerVocabulary(["yes", "no"])}) == 1
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="the answer vocabulary cannot be written"):

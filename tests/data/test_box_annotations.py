@@ -1,4 +1,4 @@
-"""Boxes from COCO files, their vocabularies, and what becomes of names that a vocabulary does not know."""
+"""Box annotations: COCO files, vocabularies, and names that a vocabulary does not contain."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from lxmert.data.box_annotations import (
 )
 from lxmert.errors import DataError
 
-LOOKS = {"size": "Small", "fill": "solid", "color": "red", "noted": None}
+ATTRIBUTES = {"size": "Small", "fill": "solid", "color": "red", "noted": None}
 
 
 def annotation(image_id: int, bbox: list[float], **changes: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def test_coco_boxes_become_names_and_corners(tmp_path: Path) -> None:
     path = coco_file(
         tmp_path,
         [
-            annotation(7, [1.5, 2, 10, 20], attributes=LOOKS),
+            annotation(7, [1.5, 2, 10, 20], attributes=ATTRIBUTES),
             annotation(7, [5, 5, 3, 4], category_id=5),
         ],
     )
@@ -64,19 +64,19 @@ def test_coco_boxes_become_names_and_corners(tmp_path: Path) -> None:
         ("none", None, ()),
     ],
 )
-def test_attributes_are_joined_or_single_or_left_out(
+def test_attributes_follow_naming_and_keys(
     tmp_path: Path, naming: Any, keys: list[str] | None, expected: tuple[str, ...]
 ) -> None:
-    path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4], attributes=LOOKS)])
+    path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4], attributes=ATTRIBUTES)])
     assert read_coco_boxes(path, naming, keys)[0].attributes == (expected,)
 
 
-def test_the_same_value_twice_is_one_attribute(tmp_path: Path) -> None:
+def test_repeated_attribute_value_is_kept_once(tmp_path: Path) -> None:
     path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4], attributes={"lid": "red", "side": "Red"})])
     assert read_coco_boxes(path, "single")[0].attributes == (("red",),)
 
 
-def test_boxes_are_cut_at_the_border_and_crowds_slivers_and_strays_left_out(tmp_path: Path) -> None:
+def test_boxes_are_clipped_and_crowd_empty_and_outside_boxes_dropped(tmp_path: Path) -> None:
     path = coco_file(
         tmp_path,
         [
@@ -93,7 +93,7 @@ def test_boxes_are_cut_at_the_border_and_crowds_slivers_and_strays_left_out(tmp_
     assert seven.objects == ("cup", "dog")
 
 
-def test_a_category_without_a_name_is_an_error_unless_only_crowds_have_it(tmp_path: Path) -> None:
+def test_unnamed_category_raises_data_error_unless_only_crowds_use_it(tmp_path: Path) -> None:
     path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4], category_id=4, iscrowd=1)])
     assert len(read_coco_boxes(path)[0]) == 0
     path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4]), annotation(7, [1, 2, 3, 4], category_id=4)])
@@ -102,20 +102,20 @@ def test_a_category_without_a_name_is_an_error_unless_only_crowds_have_it(tmp_pa
 
 
 @pytest.mark.parametrize("bbox", [[1, 2, -3, 4], [1, 2, 3], [1, 2, "3", 4], []])
-def test_a_malformed_box_is_an_error(tmp_path: Path, bbox: Any) -> None:
+def test_malformed_box_raises_data_error(tmp_path: Path, bbox: Any) -> None:
     with pytest.raises(DataError, match=r"annotations\[0\].bbox"):
         read_coco_boxes(coco_file(tmp_path, [annotation(7, bbox)]))
 
 
-def boxes(objects: tuple[str, ...], attributes: tuple[tuple[str, ...], ...]) -> NamedBoxes:
+def named_boxes(objects: tuple[str, ...], attributes: tuple[tuple[str, ...], ...]) -> NamedBoxes:
     corners = torch.arange(4 * len(objects), dtype=torch.float32).reshape(-1, 4)
     return NamedBoxes(7, "seven.png", (30, 40), corners, objects, attributes)
 
 
-def test_collected_names_are_sorted_and_frequent_enough() -> None:
+def test_collect_vocabulary_sorts_names_and_applies_min_count() -> None:
     images = [
-        boxes(("dog", "cup", "dog"), (("red",), (), ("red", "wet"))),
-        boxes(("ant",), (("wet",),)),
+        named_boxes(("dog", "cup", "dog"), (("red",), (), ("red", "wet"))),
+        named_boxes(("ant",), (("wet",),)),
     ]
     every = collect_vocabulary(images)
     assert every.objects.names == ("ant", "cup", "dog")
@@ -126,7 +126,7 @@ def test_collected_names_are_sorted_and_frequent_enough() -> None:
     assert twice.attributes.names == ("red", "wet")
 
 
-def test_a_vocabulary_file_gives_first_names_and_ids_of_all_synonyms(tmp_path: Path) -> None:
+def test_name_list_maps_synonyms_to_id_of_first_name(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("stop sign,stopsign\nCup\n dog , Puppy,\n")
     names = NameList.read(path)
@@ -135,7 +135,7 @@ def test_a_vocabulary_file_gives_first_names_and_ids_of_all_synonyms(tmp_path: P
     assert len(names) == 3
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+def test_name_list_ignores_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("person\r\ndog\r\n", encoding="utf-8-sig", newline="")
     assert NameList.read(path).names == ("person", "dog")
@@ -151,7 +151,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
         (None, "cannot be read"),
     ],
 )
-def test_broken_vocabulary_files_are_refused(tmp_path: Path, text: bytes | None, message: str) -> None:
+def test_malformed_vocabulary_file_raises_data_error(
+    tmp_path: Path, text: bytes | None, message: str
+) -> None:
     path = tmp_path / "names.txt"
     if text is not None:
         path.write_bytes(text)
@@ -168,24 +170,24 @@ def test_published_vocabularies_are_read(shared_data: Path) -> None:
     assert attributes.names[attributes.ids["grey"]] == "gray"
 
 
-def test_unknown_classes_lose_their_boxes_and_unknown_attributes_their_mention() -> None:
-    image = boxes(("dog", "ufo", "mug"), (("wet", "odd"), ("red",), ("red", "scarlet", "wet")))
+def test_encode_names_drops_boxes_of_unknown_classes_and_unknown_attributes() -> None:
+    image = named_boxes(("dog", "ufo", "mug"), (("wet", "odd"), ("red",), ("red", "scarlet", "wet")))
     vocabulary = BoxVocabulary(
         NameList(("cup", "dog"), {"cup": 0, "mug": 0, "dog": 1}),
         NameList(("red", "wet"), {"red": 0, "scarlet": 0, "wet": 1}),
     )
-    (numbered,) = encode_names([image], vocabulary, Path("pictures"))
-    assert numbered.path == Path("pictures/seven.png")
-    assert (numbered.image_id, numbered.size_hw) == (7, (30, 40))
-    assert numbered.object_ids.tolist() == [1, 0]
-    assert numbered.boxes_xyxy_px.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
-    assert numbered.attribute_ids == ((1,), (0, 1))
-    assert len(numbered) == 2
+    (encoded,) = encode_names([image], vocabulary, Path("pictures"))
+    assert encoded.path == Path("pictures/seven.png")
+    assert (encoded.image_id, encoded.size_hw) == (7, (30, 40))
+    assert encoded.object_ids.tolist() == [1, 0]
+    assert encoded.boxes_xyxy_px.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    assert encoded.attribute_ids == ((1,), (0, 1))
+    assert len(encoded) == 2
 
 
-def test_an_image_of_which_nothing_is_known_stays_with_no_box() -> None:
+def test_encode_names_keeps_image_without_known_boxes() -> None:
     nothing = BoxVocabulary(NameList.from_names(["cup"]), NameList.from_names([]))
-    (numbered,) = encode_names([boxes(("ufo",), ((),))], nothing, Path())
-    assert numbered.boxes_xyxy_px.shape == (0, 4)
-    assert numbered.object_ids.dtype == torch.int64
-    assert numbered.attribute_ids == ()
+    (encoded,) = encode_names([named_boxes(("ufo",), ((),))], nothing, Path())
+    assert encoded.boxes_xyxy_px.shape == (0, 4)
+    assert encoded.object_ids.dtype == torch.int64
+    assert encoded.attribute_ids == ()

@@ -5,7 +5,7 @@ import pytest
 
 from lxmert.data.captions import Caption, read_captions
 from lxmert.errors import DataError
-from tests.data.write_files import write
+from tests.data.write_files import write_file
 
 
 def captions(**changes: Any) -> dict[str, Any]:
@@ -32,12 +32,12 @@ EXPECTED = [
 
 
 def test_captions_are_joined_with_their_images(tmp_path: Path) -> None:
-    assert read_captions(write(tmp_path / "c.json", captions())) == EXPECTED
+    assert read_captions(write_file(tmp_path / "c.json", captions())) == EXPECTED
 
 
-def test_images_may_come_last(tmp_path: Path) -> None:
+def test_images_key_may_follow_annotations(tmp_path: Path) -> None:
     value = dict(reversed(captions().items()))
-    assert read_captions(write(tmp_path / "c.json", value)) == EXPECTED
+    assert read_captions(write_file(tmp_path / "c.json", value)) == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_images_may_come_last(tmp_path: Path) -> None:
         ([], "the file is a list, expected an object with annotations, images"),
     ],
 )
-def test_malformed_captions_are_reported_with_their_place(tmp_path: Path, value: Any, message: str) -> None:
+def test_malformed_caption_error_names_location(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_captions(write(tmp_path / "c.json", value))
+        read_captions(write_file(tmp_path / "c.json", value))

@@ -1,4 +1,4 @@
-"""Every kind of file becomes sentences about images by name, and what is left out is counted."""
+"""read_corpus: every kind of source becomes sentences about named images; omissions are counted."""
 
 import gc
 import json
@@ -15,7 +15,7 @@ from lxmert.data.feature_store import FeatureStore
 from lxmert.data.image_text import ImageText
 from lxmert.errors import DataError
 from tests.data.stores import random_regions, write_store
-from tests.data.write_files import write
+from tests.data.write_files import write_file
 
 
 def vqa_files(folder: Path) -> None:
@@ -36,8 +36,8 @@ def vqa_files(folder: Path) -> None:
         }
         for question, given in zip(questions, answers, strict=True)
     ]
-    write(folder / "q_val2014.json", {"questions": questions})
-    write(folder / "a_val2014.json", {"annotations": annotations})
+    write_file(folder / "q_val2014.json", {"questions": questions})
+    write_file(folder / "a_val2014.json", {"annotations": annotations})
 
 
 VQA = {"kind": "vqa", "file": "q_{split}.json", "annotations": "a_{split}.json", "split": "val2014"}
@@ -52,8 +52,8 @@ def corpus(folder: Path, *sources: dict[str, Any], **options: Any) -> Corpus:
     return read_corpus(CorpusSection(sources=sources, **limits), folder, **options)
 
 
-class TestKinds:
-    def test_vqa(self, tmp_path: Path) -> None:
+class TestSourceKinds:
+    def test_vqa_questions_have_soft_answers_and_coco_names(self, tmp_path: Path) -> None:
         vqa_files(tmp_path)
         texts = corpus(tmp_path, VQA).texts
         name = "COCO_val2014_000000000042"
@@ -64,7 +64,7 @@ class TestKinds:
             ImageText("COCO_val2014_000000000007", "Is it?", "vqa", {"yes": 1.0}),
         ]
 
-    def test_vqa_of_some_types(self, tmp_path: Path) -> None:
+    def test_vqa_question_types_select_questions(self, tmp_path: Path) -> None:
         vqa_files(tmp_path)
         some = corpus(tmp_path, VQA | {"question_types": ["yes", "blue"]}).texts
         assert [text.sentence for text in some] == ["What is red?", "Is it?"]
@@ -75,19 +75,19 @@ class TestKinds:
         ):
             SourceSection(kind="captions", file="c.json", question_types=("yes",))
 
-    def test_vqa_of_other_images_and_without_answers(self, tmp_path: Path) -> None:
+    def test_vqa_image_name_pattern_without_annotations_gives_no_answers(self, tmp_path: Path) -> None:
         vqa_files(tmp_path)
         named = VQA | {"image_name": "scenes_{split}_{image_id:04d}", "name": "made", "annotations": None}
         texts = corpus(tmp_path, named).texts
         assert texts[2] == ImageText("scenes_val2014_0007", "Is it?", "made", {})
 
-    def test_gqa_of_the_balanced_set(self, tmp_path: Path) -> None:
+    def test_gqa_reads_balanced_questions_by_default(self, tmp_path: Path) -> None:
         def record(image: str, balanced: bool, answer: str | None) -> dict[str, Any]:
             known = {} if answer is None else {"answer": answer, "fullAnswer": "It is."}
             return {"imageId": image, "question": f"Q {image}?", "isBalanced": balanced, **known}
 
-        write(tmp_path / "parts" / "x_2.json", {"03": record("n1", True, None)})
-        write(
+        write_file(tmp_path / "parts" / "x_2.json", {"03": record("n1", True, None)})
+        write_file(
             tmp_path / "parts" / "x_1.json", {"01": record("5", True, "yes"), "02": record("6", False, "no")}
         )
         source = {"kind": "gqa", "file": "parts"}
@@ -97,10 +97,10 @@ class TestKinds:
         ]
         assert len(corpus(tmp_path, source | {"balanced_only": False}).texts) == 3
 
-    def test_captions(self, tmp_path: Path) -> None:
+    def test_captions_are_named_by_file_or_image_name_pattern(self, tmp_path: Path) -> None:
         images = [{"id": 3, "file_name": "train/COCO_train2014_3.jpg"}, {"id": 4}]
         captions = [{"image_id": 4, "caption": "four", "id": 1}, {"image_id": 3, "caption": "three", "id": 2}]
-        write(tmp_path / "c.json", {"images": images, "annotations": captions})
+        write_file(tmp_path / "c.json", {"images": images, "annotations": captions})
         source = {"kind": "captions", "file": "c.json"}
         assert corpus(tmp_path, source).texts == [
             ImageText("4", "four", "mscoco"),
@@ -109,13 +109,13 @@ class TestKinds:
         named = corpus(tmp_path, source | {"image_name": "i{image_id}"})
         assert [text.image for text in named.texts] == ["i4", "i3"]
 
-    def genome(self, folder: Path) -> list[dict[str, Any]]:
-        write(
+    def visual_genome_sources(self, folder: Path) -> list[dict[str, Any]]:
+        write_file(
             folder / "regions.json",
             [{"id": 10, "regions": [{"phrase": "a dog"}, {"phrase": "the tail"}]}, {"id": 11, "regions": []}],
         )
-        write(folder / "qas.json", [{"id": 11, "qas": [{"question": "Who?", "answer": "A man."}]}])
-        write(
+        write_file(folder / "qas.json", [{"id": 11, "qas": [{"question": "Who?", "answer": "A man."}]}])
+        write_file(
             folder / "images.json",
             [{"image_id": 10, "coco_id": 42}, {"image_id": 11, "coco_id": None}],
         )
@@ -124,8 +124,8 @@ class TestKinds:
             {"kind": "visual_genome_questions", "file": "qas.json"},
         ]
 
-    def test_visual_genome(self, tmp_path: Path) -> None:
-        assert corpus(tmp_path, *self.genome(tmp_path)).texts == [
+    def test_visual_genome_phrases_and_questions_become_texts(self, tmp_path: Path) -> None:
+        assert corpus(tmp_path, *self.visual_genome_sources(tmp_path)).texts == [
             ImageText("10", "a dog", "vg"),
             ImageText("10", "the tail", "vg"),
             ImageText("11", "Who?", "visual7w", {"A man.": 1.0}),
@@ -139,27 +139,27 @@ class TestKinds:
             (["10", "11"], "10"),
         ],
     )
-    def test_visual_genome_images_that_are_cocos_too(
+    def test_visual_genome_images_use_coco_name_unless_store_has_their_own(
         self, tmp_path: Path, stored: list[str] | None, expected: str
     ) -> None:
-        sources = [source | {"image_data": "images.json"} for source in self.genome(tmp_path)]
+        sources = [source | {"image_data": "images.json"} for source in self.visual_genome_sources(tmp_path)]
         store = None
         if stored is not None:
             images = {name: random_regions(n) for n, name in enumerate(stored)}
             store = FeatureStore(write_store(tmp_path / "store", images))
         gqa = {"5": {"imageId": "10", "question": "Is it?"}, "6": {"imageId": "11", "question": "Is it?"}}
-        write(tmp_path / "gqa.json", gqa)
+        write_file(tmp_path / "gqa.json", gqa)
         sources.append({"kind": "gqa", "file": "gqa.json", "image_data": "images.json"})
         texts = corpus(tmp_path, *sources, store=store).texts
         assert [text.image for text in texts] == [expected, expected, "11", expected, "11"]
 
-    def test_the_authors_own_files(self, tmp_path: Path) -> None:
+    def test_lxmert_file_keeps_sources_and_labels(self, tmp_path: Path) -> None:
         record = {
             "img_id": "COCO_val2014_000000000042",
             "sentf": {"mscoco": ["A dog."], "vqa": ["What?", "Who?"]},
             "labelf": {"vqa": [{"dog": 1.0, "cat": 0.3}, {}]},
         }
-        write(tmp_path / "l.json", [record])
+        write_file(tmp_path / "l.json", [record])
         texts = corpus(tmp_path, {"kind": "lxmert", "file": "l.json"}).texts
         assert [(text.source, text.sentence, text.answers) for text in texts] == [
             ("mscoco", "A dog.", None),
@@ -167,7 +167,7 @@ class TestKinds:
             ("vqa", "Who?", {}),
         ]
 
-    def test_data_of_ones_own(self, tmp_path: Path) -> None:
+    def test_own_jsonl_lines_become_texts_and_pairs_are_rejected(self, tmp_path: Path) -> None:
         lines = [
             {"image": "pictures/a.jpg", "sentences": ["One.", "Two."]},
             {"image": "b", "sentence": "What?", "answer": "red"},
@@ -189,7 +189,7 @@ class TestKinds:
             corpus(tmp_path, source)
 
 
-def own(folder: Path, *images: str) -> dict[str, Any]:
+def write_own_source(folder: Path, *images: str) -> dict[str, Any]:
     lines = [{"image": image, "sentence": f"See {image}.", "answer": "red"} for image in images]
     (folder / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return {"kind": "jsonl", "file": "own.jsonl"}
@@ -200,14 +200,14 @@ def store_of(folder: Path, *names: str) -> FeatureStore:
     return FeatureStore(write_store(folder / "store", images))
 
 
-class TestImages:
-    def test_those_without_regions_are_a_mistake(self, tmp_path: Path) -> None:
-        source = own(tmp_path, "a", "b", "c", "b")
+class TestImageSelection:
+    def test_image_without_regions_raises_data_error(self, tmp_path: Path) -> None:
+        source = write_own_source(tmp_path, "a", "b", "c", "b")
         with pytest.raises(DataError, match=r"2 images .* starting with b; .*missing_images: skip"):
             corpus(tmp_path, source, store=store_of(tmp_path, "a.jpg"))
 
-    def test_or_left_out_and_counted(self, tmp_path: Path) -> None:
-        source = own(tmp_path, "a", "b", "c", "b")
+    def test_image_without_regions_is_skipped_and_counted_on_request(self, tmp_path: Path) -> None:
+        source = write_own_source(tmp_path, "a", "b", "c", "b")
         read = corpus(tmp_path, source, store=store_of(tmp_path, "a.jpg"), missing_images="skip")
         assert [text.image for text in read.texts] == ["a"]
         report = read.report.sources["own"]
@@ -216,8 +216,8 @@ class TestImages:
         assert read.report.images_without_regions == 2
         assert "left out 3 about 2 images without regions" in read.report.lines()[0]
 
-    def test_only_wanted_ones_count(self, tmp_path: Path) -> None:
-        source = own(tmp_path, "a", "b", "c", "b", "d")
+    def test_only_images_and_without_images_select_images(self, tmp_path: Path) -> None:
+        source = write_own_source(tmp_path, "a", "b", "c", "b", "d")
         (tmp_path / "only.txt").write_text("b\nc\n\n a\n")
         (tmp_path / "without.txt").write_text("c\r\n")
         read = corpus(tmp_path, source, only_images="only.txt", without_images="without.txt")
@@ -226,23 +226,23 @@ class TestImages:
         assert read.image_names == ["a", "b"]
 
     @pytest.mark.parametrize("listed", ["v/a.jpg", "a", "a.jpg", "all/v/a.png", "\ufeffa"])
-    def test_listed_names_may_have_endings_folders_and_a_byte_order_mark(
+    def test_listed_names_match_with_ending_folder_or_byte_order_mark(
         self, tmp_path: Path, listed: str
     ) -> None:
-        source = own(tmp_path, "v/a.jpg", "t/b.jpg", "w/c")
+        source = write_own_source(tmp_path, "v/a.jpg", "t/b.jpg", "w/c")
         (tmp_path / "list.txt").write_text(f"{listed}\n", encoding="utf-8")
         assert corpus(tmp_path, source, without_images="list.txt").image_names == ["t/b.jpg", "w/c"]
         assert corpus(tmp_path, source, only_images="list.txt").image_names == ["v/a.jpg"]
 
-    def test_a_listed_folder_counts_where_the_sentences_tell_theirs(self, tmp_path: Path) -> None:
-        source = own(tmp_path, "v/1.jpg", "t/1.jpg", "tt/1.jpg", "2")
+    def test_listed_folder_must_match_folder_of_sentence_image(self, tmp_path: Path) -> None:
+        source = write_own_source(tmp_path, "v/1.jpg", "t/1.jpg", "tt/1.jpg", "2")
         (tmp_path / "list.txt").write_text("t/1\nu/2\n")
         assert corpus(tmp_path, source, without_images="list.txt").image_names == ["v/1.jpg", "tt/1.jpg"]
 
-    def test_listed_names_of_no_image_are_counted_and_a_list_of_them_alone_is_refused(
+    def test_unmatched_listed_names_are_counted_and_fully_unmatched_list_is_rejected(
         self, tmp_path: Path
     ) -> None:
-        source = own(tmp_path, "a.jpg", "v/b.jpg", "c")
+        source = write_own_source(tmp_path, "a.jpg", "v/b.jpg", "c")
         (tmp_path / "only.txt").write_text("a\nb\nx\nw/b\n")
         (tmp_path / "without.txt").write_text("a\nc\n")
         read = corpus(tmp_path, source, only_images="only.txt", without_images="without.txt")
@@ -253,19 +253,19 @@ class TestImages:
         with pytest.raises(DataError, match=r"without\.txt: none of its 2 names, starting with 'x', .*with"):
             corpus(tmp_path, source, without_images="without.txt")
 
-    def test_images_of_one_file_name_are_told_apart_by_their_folders(self, tmp_path: Path) -> None:
+    def test_images_of_equal_file_name_are_distinguished_by_folder(self, tmp_path: Path) -> None:
         images = [{"id": n, "file_name": f"cam{n}/1.jpg"} for n in (1, 2)]
         captions = [{"id": n, "image_id": n, "caption": f"at {n}"} for n in (1, 2)]
-        write(tmp_path / "c.json", {"images": images, "annotations": captions})
-        sources = [{"kind": "captions", "file": "c.json"}, own(tmp_path, "cam2/1", "cam1/1.jpg")]
+        write_file(tmp_path / "c.json", {"images": images, "annotations": captions})
+        sources = [{"kind": "captions", "file": "c.json"}, write_own_source(tmp_path, "cam2/1", "cam1/1.jpg")]
         both = store_of(tmp_path, "cam1/1.jpg", "cam2/1.jpg")
         assert corpus(tmp_path, sources[0], store=both).image_names == ["cam1/1.jpg", "cam2/1.jpg"]
         # "cam2/1" lacks its ending.
         assert corpus(tmp_path, *sources, store=both).image_names == ["cam1/1.jpg", "cam2/1.jpg"]
 
-    def test_an_image_of_another_folder_has_no_regions(self, tmp_path: Path) -> None:
+    def test_store_image_of_another_folder_does_not_match(self, tmp_path: Path) -> None:
         store = store_of(tmp_path, "cam1/1.jpg")
-        source = own(tmp_path, "cam2/1.jpg", "1", "cam1/1")
+        source = write_own_source(tmp_path, "cam2/1.jpg", "1", "cam1/1")
         read = corpus(tmp_path, source, store=store, missing_images="skip")
         assert ([text.image for text in read.texts], read.report.images_without_regions) == (["1", "1"], 1)
         with pytest.raises(
@@ -273,61 +273,61 @@ class TestImages:
         ):
             corpus(tmp_path, source, store=store)
 
-    def test_one_image_is_not_taken_for_two(self, tmp_path: Path) -> None:
+    def test_store_image_matching_names_of_two_folders_is_rejected(self, tmp_path: Path) -> None:
         store = store_of(tmp_path, "1")
         for names in (("cam1/1.jpg", "cam2/1.jpg"), ("1", "cam2/1.png", "cam1/1")):
             with pytest.raises(DataError, match=r"has one image for both 'cam\d/1.*' and 'cam\d/1.*'; add"):
-                corpus(tmp_path, own(tmp_path, *names), store=store, missing_images="skip")
+                corpus(tmp_path, write_own_source(tmp_path, *names), store=store, missing_images="skip")
 
-    def test_an_image_that_the_store_knows_is_one_however_it_is_written(self, tmp_path: Path) -> None:
-        source = own(tmp_path, "a.jpg", "b", "a", "train/a.png", "all/train/a")
+    def test_spellings_of_one_store_image_become_one_name(self, tmp_path: Path) -> None:
+        source = write_own_source(tmp_path, "a.jpg", "b", "a", "train/a.png", "all/train/a")
         read = corpus(tmp_path, source, store=store_of(tmp_path, "b.jpg", "a"))
         assert [text.image for text in read.texts] == ["a.jpg", "b", "a.jpg", "a.jpg", "a.jpg"]
         assert read.report.images == 2
 
-    def test_a_list_that_is_missing_or_empty_is_refused(self, tmp_path: Path) -> None:
-        source = own(tmp_path, "a")
+    def test_missing_or_empty_image_list_is_rejected(self, tmp_path: Path) -> None:
+        source = write_own_source(tmp_path, "a")
         with pytest.raises(DataError, match=r"no\.txt: the list of image names cannot be read"):
             corpus(tmp_path, source, only_images="no.txt")
         (tmp_path / "empty.txt").write_text("\n")
         with pytest.raises(DataError, match="contains no image name"):
             corpus(tmp_path, source, without_images="empty.txt")
 
-    def test_nothing_left_is_refused(self, tmp_path: Path) -> None:
-        source = own(tmp_path, "a")
+    def test_empty_selection_is_rejected(self, tmp_path: Path) -> None:
+        source = write_own_source(tmp_path, "a")
         (tmp_path / "without.txt").write_text("a")
         with pytest.raises(DataError, match="no sentence about a selected image"):
             corpus(tmp_path, source, without_images="without.txt")
 
 
-def test_cycles_are_not_looked_for_while_sentences_are_put_together(
+def test_garbage_collector_is_paused_while_corpus_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_for: list[bool] = []
+    gc_enabled: list[bool] = []
 
     def is_included(image: str, lists: object) -> bool:
-        looked_for.append(gc.isenabled())
+        gc_enabled.append(gc.isenabled())
         return True
 
-    write(tmp_path / "own.jsonl", {"image": "a", "sentences": ["a dog", "a cat"]})
+    write_file(tmp_path / "own.jsonl", {"image": "a", "sentences": ["a dog", "a cat"]})
     monkeypatch.setattr("lxmert.data.corpus._is_included", is_included)
     assert len(corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"}).texts) == 2
     # Of many sentences about an image, it is asked about once.
-    assert looked_for == [False]
+    assert gc_enabled == [False]
     assert gc.isenabled()
 
 
 class TestReport:
-    def test_every_source_is_counted(self, tmp_path: Path) -> None:
+    def test_report_counts_every_source(self, tmp_path: Path) -> None:
         vqa_files(tmp_path)
         captions = [{"image_id": 42, "caption": text, "id": n} for n, text in enumerate(["A.", " ", "B."])]
-        write(tmp_path / "c.json", {"images": [{"id": 42}], "annotations": captions})
+        write_file(tmp_path / "c.json", {"images": [{"id": 42}], "annotations": captions})
         source = {"kind": "captions", "file": "c.json", "image_name": "COCO_val2014_{image_id:012d}"}
         read = corpus(tmp_path, VQA, source).with_answers(AnswerVocabulary(["red", "1", "blue"]))
         assert read.report.to_dict() == {
             "sources": {
-                "vqa": counts(texts=3, images=2, questions=3, unknown_answers=2),
-                "mscoco": counts(texts=2, images=1, unknown_answers=0, empty=1),
+                "vqa": source_counts(texts=3, images=2, questions=3, unknown_answers=2),
+                "mscoco": source_counts(texts=2, images=1, unknown_answers=0, empty=1),
             },
             "images": 2,
             "images_without_regions": 0,
@@ -339,22 +339,22 @@ class TestReport:
             "together: 5 sentences about 2 images",
         ]
 
-    def test_answers_may_be_known_later(self, tmp_path: Path) -> None:
+    def test_unknown_answers_are_counted_once_vocabulary_is_given(self, tmp_path: Path) -> None:
         vqa_files(tmp_path)
         read = corpus(tmp_path, VQA)
         assert read.report.sources["vqa"].unknown_answers is None
         # The table's spelling counts: "red" as it stands, "2" for "two" was made by the metric's rule before.
         assert read.with_answers(AnswerVocabulary(["2", "yes"])).report.sources["vqa"].unknown_answers == 1
 
-    def test_the_first_images_are_counted_alone(self, tmp_path: Path) -> None:
+    def test_limit_images_counts_only_remaining_sentences(self, tmp_path: Path) -> None:
         vqa_files(tmp_path)
-        read = corpus(tmp_path, VQA, own(tmp_path, "COCO_val2014_000000000042", "z"))
+        read = corpus(tmp_path, VQA, write_own_source(tmp_path, "COCO_val2014_000000000042", "z"))
         cut = read.limit_images(1)
         assert [text.source for text in cut.texts] == ["vqa", "vqa", "own"]
         assert cut.report.to_dict() == {
             "sources": {
-                "vqa": counts(texts=2, images=1, questions=2) | {"unknown_answers": None},
-                "own": counts(texts=1, images=1, questions=1) | {"unknown_answers": None},
+                "vqa": source_counts(texts=2, images=1, questions=2) | {"unknown_answers": None},
+                "own": source_counts(texts=1, images=1, questions=1) | {"unknown_answers": None},
             },
             "images": 1,
             "images_without_regions": 0,
@@ -362,14 +362,14 @@ class TestReport:
         }
         assert read.limit_images(None) is read
 
-    def test_answers_are_known_in_the_tables_spelling_too(self, tmp_path: Path) -> None:
+    def test_with_answers_finds_normalised_spelling(self, tmp_path: Path) -> None:
         line = {"image": "a", "sentence": "Who?", "answer": "A man."}
         (tmp_path / "own.jsonl").write_text(json.dumps(line))
         read = corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"})
         assert read.with_answers(AnswerVocabulary(["man"])).report.sources["own"].unknown_answers == 0
 
 
-def test_the_best_answer_is_spelled_as_the_table_of_pretraining_spells() -> None:
+def test_best_answer_has_table_spelling_and_sums_equal_spellings() -> None:
     def best(answers: dict[str, float] | None) -> str | None:
         return ImageText("a", "Which?", "vg", answers).best_answer
 
@@ -384,7 +384,7 @@ def test_the_best_answer_is_spelled_as_the_table_of_pretraining_spells() -> None
     assert best({"blue": 0.5, "a dog": 0.3, "Dog.": 0.3}) == "dog"
 
 
-def counts(**given: int) -> dict[str, int]:
+def source_counts(**given: int) -> dict[str, int]:
     names = ("texts", "images", "questions", "unknown_answers", "empty", "other_images")
     return dict.fromkeys((*names, "without_regions", "images_without_regions"), 0) | given
 
@@ -409,14 +409,14 @@ def counts(**given: int) -> dict[str, int]:
         ({"kind": "gqa", "file": "x", "splt": "train"}, "splt"),
     ],
 )
-def test_a_source_that_makes_no_sense_is_refused(values: dict[str, Any], fault: str) -> None:
+def test_invalid_source_section_is_rejected(values: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError) as error:
         SourceSection(**values)
     assert fault in str(error.value)
 
 
-def test_an_image_name_that_does_not_fit_the_ids_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "g.json", {"1": {"imageId": "n5", "question": "What?", "isBalanced": True}})
+def test_image_name_pattern_not_matching_id_type_is_rejected(tmp_path: Path) -> None:
+    write_file(tmp_path / "g.json", {"1": {"imageId": "n5", "question": "What?", "isBalanced": True}})
     source = {"kind": "gqa", "file": "g.json", "image_name": "{image_id:012d}"}
     with pytest.raises(DataError, match="does not fit the image id 'n5'"):
         corpus(tmp_path, source)

@@ -1,4 +1,4 @@
-"""Two sets of features compared; expected values by hand or by plain loops."""
+"""compare_features: expected values computed by hand or by plain loops."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ FIRST = _regions([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], [[1, 0], [3
 SECOND = _regions([[20, 0, 28, 10], [0, 0, 10, 10], [70, 0, 80, 10]], [[4, 3], [1, 1], [5, 5]], [2, 9, 3])
 
 
-def test_pairs_are_found_by_overlap_and_compared() -> None:
+def test_boxes_are_paired_by_overlap_and_their_features_compared() -> None:
     found = compare_features(Source(a=FIRST), Source(a=SECOND))
     assert (found.images, found.boxes, found.matched) == (1, (3, 3), 2)
     assert found.mean_iou == pytest.approx((1.0 + 0.8) / 2)
@@ -54,7 +54,7 @@ def test_pairs_are_found_by_overlap_and_compared() -> None:
     assert compare_features(Source(a=FIRST), Source(a=SECOND), min_iou=0.9).matched == 1
 
 
-def test_features_against_themselves_agree_wholly(tmp_path: Path) -> None:
+def test_store_compared_with_itself_agrees_fully(tmp_path: Path) -> None:
     images = {f"{number}": random_regions(number, number) for number in range(4)}
     store = FeatureStore(write_store(tmp_path / "store", images))
     found = compare_features(store, store)
@@ -64,7 +64,7 @@ def test_features_against_themselves_agree_wholly(tmp_path: Path) -> None:
     assert (found.mean_iou, found.mean_difference, found.object_agreement) == (1.0, 0.0, 1.0)
 
 
-def test_boxes_upon_one_another_are_told_apart_by_their_class() -> None:
+def test_coincident_boxes_are_paired_by_class() -> None:
     box = [0.0, 0.0, 10.0, 10.0]
     first = _regions([box, box, box], [[1, 0]] * 3, [1, 2, 3])
     second = _regions([box, box, box], [[1, 0]] * 3, [3, 1, 2])
@@ -103,25 +103,25 @@ def test_matching_is_greedy_by_overlap(
     assert not pairs
 
 
-def test_names_meet_without_folder_and_ending() -> None:
+def test_image_names_match_without_folder_and_ending() -> None:
     first = Source({"photos/COCO_1.jpg": FIRST, "b.v2": FIRST, "only.png": FIRST, "twice": FIRST})
     second = Source({"COCO_1": FIRST, "b.v2.PNG": FIRST, "x/twice.jpg": FIRST, "y/twice.jpg": FIRST})
     found = compare_features(first, second)
-    assert [one.name for one in found.per_image] == ["photos/COCO_1.jpg", "b.v2"]
+    assert [comparison.name for comparison in found.per_image] == ["photos/COCO_1.jpg", "b.v2"]
     assert found.only_first == ("only.png", "twice")
     assert found.only_second == ("x/twice.jpg", "y/twice.jpg")
 
 
-def test_images_of_other_folders_do_not_meet_and_equal_names_come_first() -> None:
+def test_names_of_different_folders_do_not_match_and_equal_names_match_first() -> None:
     first = Source({"b/x.jpg": FIRST, "x": FIRST, "cam1/1.jpg": FIRST, "c/y.heic": FIRST})
     second = Source({"x": FIRST, "cam2/1.jpg": FIRST, "d/y.jpg": FIRST, "all/c/y": FIRST})
     found = compare_features(first, second)
-    assert [one.name for one in found.per_image] == ["x", "c/y.heic"]
+    assert [comparison.name for comparison in found.per_image] == ["x", "c/y.heic"]
     assert found.only_first == ("b/x.jpg", "cam1/1.jpg")
     assert found.only_second == ("cam2/1.jpg", "d/y.jpg")
 
 
-def test_what_cannot_be_compared_is_none() -> None:
+def test_incomparable_figures_are_none() -> None:
     wide = _regions([[0, 0, 10, 10]], [[1, 0, 0]])
     found = compare_features(Source(a=FIRST), Source(a=replace(wide, size_hw=(50, 99))))
     assert (found.cosines, found.mean_difference, found.object_agreement) == (None, None, None)
@@ -130,7 +130,7 @@ def test_what_cannot_be_compared_is_none() -> None:
     assert (apart.matched, apart.mean_iou, apart.cosines) == (0, None, None)
 
 
-def test_features_of_nothing_but_zeros_are_equal_or_at_right_angles() -> None:
+def test_zero_features_have_cosine_one_with_zeros_and_zero_with_others() -> None:
     boxes = [[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]]
     first = _regions(boxes, [[0.0, 0.0], [0.0, 0.0]])
     second = _regions(boxes, [[0.0, 0.0], [1.0, 0.0]])
@@ -139,18 +139,18 @@ def test_features_of_nothing_but_zeros_are_equal_or_at_right_angles() -> None:
     assert (found.cosines["mean"], found.cosines["least"]) == (0.5, 0.0)
 
 
-def test_the_worst_images_come_first() -> None:
+def test_least_similar_lists_worst_images_first() -> None:
     turned = replace(FIRST, features=FIRST.features.flip(1))
     found = compare_features(Source(a=FIRST, b=FIRST, c=FIRST), Source(a=FIRST, b=turned, c=_regions([], [])))
-    assert [one.name for one in found.least_similar(2)] == ["c", "b"]
+    assert [comparison.name for comparison in found.least_similar(2)] == ["c", "b"]
 
 
-def test_nothing_in_common_is_an_error_with_examples() -> None:
+def test_comparison_without_common_image_raises_error_with_examples() -> None:
     with pytest.raises(DataError, match="no image is in both; the first has names like 'a', the second 'b'"):
         compare_features(Source(a=FIRST), Source(b=FIRST))
 
 
-def test_a_store_and_a_file_are_sources(tmp_path: Path, shared_data: Path) -> None:
+def test_open_source_reads_store_and_tsv_and_rejects_other_files(tmp_path: Path, shared_data: Path) -> None:
     from lxmert.data.feature_exchange import import_tsv
 
     real = shared_data / "features" / "train2014_obj36.tsv"

@@ -1,4 +1,4 @@
-"""The feature store: what goes in comes out, by name, by position, from any process, as documented."""
+"""Feature store: what is written is read back by name, by position, from any process, as documented."""
 
 import json
 import multiprocessing
@@ -23,7 +23,7 @@ from lxmert.errors import DataError, RegionsError
 from lxmert.vision.regions import Regions
 from tests.data.stores import DIM, EXTRACTOR, manifest, random_regions, write_store
 
-THREE = {
+THREE_IMAGES = {
     "a.jpg": random_regions(1, 5),
     "b/ü.jpg": random_regions(2, 0),
     "c": random_regions(3, 2, labels=False),
@@ -31,37 +31,37 @@ THREE = {
 
 
 @pytest.fixture
-def three(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(write_store(tmp_path / "store", THREE))
+def store_of_three(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(write_store(tmp_path / "store", THREE_IMAGES))
 
 
-def test_regions_come_back_bit_for_bit(three: FeatureStore) -> None:
-    assert len(three) == 3
-    assert three.names == tuple(three) == tuple(THREE)
-    for position, (name, regions) in enumerate(THREE.items()):
-        assert name in three
-        assert three.position(name) == position
-        assert three[name].equals(regions)
-        assert three.regions_at(position).equals(regions)
-        assert three[name].features.dtype == torch.float32
-    assert three["c"].object_ids is None
-    assert (three.extractor, three.feature_dim) == (EXTRACTOR, DIM)
+def test_float32_regions_are_read_back_bit_for_bit(store_of_three: FeatureStore) -> None:
+    assert len(store_of_three) == 3
+    assert store_of_three.names == tuple(store_of_three) == tuple(THREE_IMAGES)
+    for position, (name, regions) in enumerate(THREE_IMAGES.items()):
+        assert name in store_of_three
+        assert store_of_three.position(name) == position
+        assert store_of_three[name].equals(regions)
+        assert store_of_three.regions_at(position).equals(regions)
+        assert store_of_three[name].features.dtype == torch.float32
+    assert store_of_three["c"].object_ids is None
+    assert (store_of_three.extractor, store_of_three.feature_dim) == (EXTRACTOR, DIM)
 
 
-def test_float16_halves_the_features_and_nothing_else(tmp_path: Path) -> None:
-    store = FeatureStore(write_store(tmp_path / "store", THREE, "float16"))
-    for name, regions in THREE.items():
+def test_float16_rounds_features_only(tmp_path: Path) -> None:
+    store = FeatureStore(write_store(tmp_path / "store", THREE_IMAGES, "float16"))
+    for name, regions in THREE_IMAGES.items():
         found = store[name]
         expected = torch.from_numpy(regions.features.numpy().astype(np.float16).astype(np.float32))
         assert torch.equal(found.features, expected)
         assert torch.equal(found.boxes_xyxy_px, regions.boxes_xyxy_px)
         assert (found.object_scores is None) == (regions.object_scores is None)
-    full = write_store(tmp_path / "full", THREE)
+    full = write_store(tmp_path / "full", THREE_IMAGES)
     sizes = [sum(file.stat().st_size for file in folder.glob("*.data")) for folder in (store.path, full)]
     assert sizes[0] < sizes[1]
 
 
-def test_many_features_of_float16_are_converted_to_the_last(tmp_path: Path) -> None:
+def test_float16_conversion_covers_features_beyond_one_chunk(tmp_path: Path) -> None:
     # More numbers than are converted at once, and not a multiple of that.
     regions = random_regions(0, 36, dim=2051)
     with FeatureStoreWriter(tmp_path / "store", StoreManifest(2051, "float16", EXTRACTOR)) as writer:
@@ -77,7 +77,7 @@ def test_many_features_of_float16_are_converted_to_the_last(tmp_path: Path) -> N
     labels=st.lists(st.booleans(), min_size=6, max_size=6),
     dtype=st.sampled_from(["float32", "float16"]),
 )
-def test_any_names_counts_and_labels(
+def test_any_names_counts_and_labels_are_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     names: list[str],
     counts: list[int],
@@ -99,7 +99,7 @@ def test_any_names_counts_and_labels(
         assert store[name].equals(regions, tolerance=0.0 if dtype == "float32" else 4e-3)
 
 
-def test_a_file_name_that_is_no_utf8_is_a_name(tmp_path: Path) -> None:
+def test_file_name_that_is_not_utf8_is_a_valid_image_name(tmp_path: Path) -> None:
     name = b"b\xe9b\xe9.jpg".decode("utf-8", "surrogateescape")
     store = FeatureStore(write_store(tmp_path / "store", {name: random_regions(1)}))
     assert store.names == (name,)
@@ -109,21 +109,21 @@ def test_a_file_name_that_is_no_utf8_is_a_name(tmp_path: Path) -> None:
     assert "\ud800" not in store
 
 
-def test_views_are_the_file_and_copies_are_their_own(three: FeatureStore) -> None:
-    arrays = three.arrays_at(0)
-    assert np.array_equal(arrays.features, THREE["a.jpg"].features.numpy())
-    assert arrays.size_hw == THREE["a.jpg"].size_hw
+def test_arrays_are_read_only_views_and_regions_are_copies(store_of_three: FeatureStore) -> None:
+    arrays = store_of_three.arrays_at(0)
+    assert np.array_equal(arrays.features, THREE_IMAGES["a.jpg"].features.numpy())
+    assert arrays.size_hw == THREE_IMAGES["a.jpg"].size_hw
     with pytest.raises(ValueError, match="read-only"):
         arrays.features[0, 0] = 1.0
-    changed = three["a.jpg"]
+    changed = store_of_three["a.jpg"]
     for tensor in (changed.features, changed.boxes_xyxy_px, changed.object_ids):
         tensor.zero_()  # type: ignore[union-attr]
-    assert three["a.jpg"].equals(THREE["a.jpg"])
+    assert store_of_three["a.jpg"].equals(THREE_IMAGES["a.jpg"])
 
 
-def test_the_files_are_as_documented(tmp_path: Path) -> None:
+def test_files_match_documented_format(tmp_path: Path) -> None:
     """Read with nothing but struct and numpy, by docs/features.md."""
-    folder = write_store(tmp_path / "store", THREE)
+    folder = write_store(tmp_path / "store", THREE_IMAGES)
     stem = "rank-00000-part-00000"
     data, names, index = ((folder / f"{stem}.{kind}").read_bytes() for kind in ("data", "names", "index"))
     described = json.loads((folder / "manifest.json").read_text())
@@ -133,7 +133,7 @@ def test_the_files_are_as_documented(tmp_path: Path) -> None:
     assert (folder / f"{stem}.synced").read_text() == "3\n"
     assert names.decode() == "a.jpg\nb/ü.jpg\nc\n"
     assert len(index) == 3 * 64
-    for row, (name, regions) in enumerate(THREE.items()):
+    for row, (name, regions) in enumerate(THREE_IMAGES.items()):
         entry = index[64 * row : 64 * (row + 1)]
         start, size, name_start, name_hash, name_size, objects, height, width, flags, crc, zero, own = (
             struct.unpack("<QQQQIIIIIIII", entry)
@@ -158,23 +158,23 @@ def test_the_files_are_as_documented(tmp_path: Path) -> None:
         assert size == offset - start
 
 
-def test_a_store_grows_and_an_open_one_stays_as_it_was(three: FeatureStore) -> None:
-    with FeatureStoreWriter(three.path, manifest()) as writer:
+def test_open_store_does_not_change_while_writer_appends(store_of_three: FeatureStore) -> None:
+    with FeatureStoreWriter(store_of_three.path, manifest()) as writer:
         assert len(writer) == 3
         assert "a.jpg" in writer
         assert "d" not in writer
         writer.add("d", random_regions(4))
         assert "d" in writer
         assert len(writer) == 4
-        assert "d" not in three
+        assert "d" not in store_of_three
         # Visible to whoever opens it now, before the writer is closed.
-        assert FeatureStore(three.path)["d"].equals(random_regions(4))
-    assert len(three) == 3
-    assert len(pickle.loads(pickle.dumps(three))) == 3  # noqa: S301
-    assert FeatureStore(three.path)["a.jpg"].equals(THREE["a.jpg"])
+        assert FeatureStore(store_of_three.path)["d"].equals(random_regions(4))
+    assert len(store_of_three) == 3
+    assert len(pickle.loads(pickle.dumps(store_of_three))) == 3  # noqa: S301
+    assert FeatureStore(store_of_three.path)["a.jpg"].equals(THREE_IMAGES["a.jpg"])
 
 
-def test_parts_follow_one_another(tmp_path: Path) -> None:
+def test_store_is_split_into_parts_of_limited_size(tmp_path: Path) -> None:
     images = {f"{number}.jpg": random_regions(number, number % 4) for number in range(11)}
     with FeatureStoreWriter(tmp_path / "store", manifest(), part_bytes=700) as writer:
         for name, regions in list(images.items())[:6]:
@@ -190,7 +190,7 @@ def test_parts_follow_one_another(tmp_path: Path) -> None:
     assert store.object_counts().tolist() == [number % 4 for number in range(11)]
 
 
-class _Sums(Dataset[float]):
+class _FeatureSums(Dataset[float]):
     def __init__(self, store: FeatureStore) -> None:
         self.store = store
 
@@ -201,33 +201,35 @@ class _Sums(Dataset[float]):
         return float(self.store[self.store.name_at(position)].features.sum())
 
 
-def test_a_store_opened_by_a_relative_path_is_read_from_any_folder(
-    three: FeatureStore, monkeypatch: pytest.MonkeyPatch
+def test_store_opened_by_relative_path_is_readable_after_chdir(
+    store_of_three: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(three.path.parent)
-    store = FeatureStore(three.path.name)
+    monkeypatch.chdir(store_of_three.path.parent)
+    store = FeatureStore(store_of_three.path.name)
     monkeypatch.chdir("/")
-    assert store.names == three.names
-    assert store[three.names[1]].equals(three.regions_at(1))
+    assert store.names == store_of_three.names
+    assert store[store_of_three.names[1]].equals(store_of_three.regions_at(1))
 
 
-def test_loader_workers_read_the_same(three: FeatureStore) -> None:
-    three["a.jpg"]  # Mapped here before the workers start.
+def test_loader_workers_read_the_same_features(store_of_three: FeatureStore) -> None:
+    store_of_three["a.jpg"]  # Mapped here before the workers start.
     context = multiprocessing.get_context("fork")
-    loader = DataLoader(_Sums(three), batch_size=1, num_workers=2, multiprocessing_context=context)
-    expected = [float(regions.features.sum()) for regions in THREE.values()]
+    loader = DataLoader(
+        _FeatureSums(store_of_three), batch_size=1, num_workers=2, multiprocessing_context=context
+    )
+    expected = [float(regions.features.sum()) for regions in THREE_IMAGES.values()]
     assert [float(value) for value in loader] == pytest.approx(expected)
 
 
-def test_what_passes_between_processes_is_small_and_reads_the_same(three: FeatureStore) -> None:
-    three["a.jpg"]
-    passed = pickle.dumps(three)
+def test_pickled_store_is_small_and_reads_the_same_regions(store_of_three: FeatureStore) -> None:
+    store_of_three["a.jpg"]
+    passed = pickle.dumps(store_of_three)
     assert len(passed) < 2_000
     there = pickle.loads(passed)  # noqa: S301
-    assert all(there[name].equals(regions) for name, regions in THREE.items())
+    assert all(there[name].equals(regions) for name, regions in THREE_IMAGES.items())
 
 
-def test_reading_everything_takes_no_memory_of_its_own(tmp_path: Path) -> None:
+def test_reading_all_images_allocates_no_private_memory(tmp_path: Path) -> None:
     with FeatureStoreWriter(tmp_path / "store", StoreManifest(2048, "float32", EXTRACTOR)) as writer:
         for number in range(150):
             writer.add(str(number), random_regions(number % 5, 36, dim=2048))
@@ -248,7 +250,7 @@ def _private_bytes() -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty"))
 
 
-def test_a_box_that_leaves_by_rounding_is_clamped_when_read(tmp_path: Path) -> None:
+def test_box_outside_image_by_rounding_is_clamped_when_read(tmp_path: Path) -> None:
     from lxmert.data.feature_store import encode_image
 
     came = np.array([[0, 0, 83.4, 61]], np.float32)
@@ -262,28 +264,30 @@ def test_a_box_that_leaves_by_rounding_is_clamped_when_read(tmp_path: Path) -> N
     assert np.array_equal(store.arrays_at(0).boxes_xyxy_px, came)
 
 
-def test_an_image_is_stored_once(three: FeatureStore) -> None:
+def test_adding_existing_image_is_rejected(store_of_three: FeatureStore) -> None:
     with (
-        FeatureStoreWriter(three.path, manifest()) as writer,
+        FeatureStoreWriter(store_of_three.path, manifest()) as writer,
         pytest.raises(DataError, match=r"'a\.jpg' is already in the store"),
     ):
         writer.add("a.jpg", random_regions(9))
-    assert FeatureStore(three.path)["a.jpg"].equals(THREE["a.jpg"])
+    assert FeatureStore(store_of_three.path)["a.jpg"].equals(THREE_IMAGES["a.jpg"])
 
 
 @pytest.mark.parametrize(
-    ("regions", "told"),
+    ("regions", "message"),
     [
         (random_regions(1, extractor="other"), "'other'.*'test/7'.*one extractor per store"),
         (random_regions(1, dim=8), "8 features per object, but the store has 7"),
     ],
 )
-def test_regions_of_another_kind_are_refused(tmp_path: Path, regions: Regions, told: str) -> None:
-    with pytest.raises(RegionsError, match=told):
+def test_regions_of_other_extractor_or_feature_dim_are_rejected(
+    tmp_path: Path, regions: Regions, message: str
+) -> None:
+    with pytest.raises(RegionsError, match=message):
         write_store(tmp_path / "store", {"x": regions})
 
 
-def test_a_number_too_large_for_float16_is_refused(tmp_path: Path) -> None:
+def test_feature_beyond_float16_range_is_rejected(tmp_path: Path) -> None:
     regions = random_regions(1)
     regions.features[2, 3] = -70_000.0
     with pytest.raises(RegionsError, match=r"x: features reach 70000.*float32"):
@@ -292,22 +296,22 @@ def test_a_number_too_large_for_float16_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", None, 7, "n" * 70_000])
-def test_a_name_is_a_text(tmp_path: Path, name: object) -> None:
+def test_invalid_image_name_is_rejected(tmp_path: Path, name: object) -> None:
     with pytest.raises(DataError, match="name"):
         write_store(tmp_path / "store", {name: random_regions(1)})  # type: ignore[dict-item]
 
 
-def test_an_unknown_name_is_told_with_an_example(three: FeatureStore) -> None:
+def test_unknown_image_error_shows_example_name(store_of_three: FeatureStore) -> None:
     with pytest.raises(DataError, match=r"no image 'a' among its 3 images; names look like 'a\.jpg'"):
-        three["a"]
+        store_of_three["a"]
     for position in (3, -1):
         with pytest.raises(DataError, match=f"no image at position {position}"):
-            three.regions_at(position)
-    assert 7 not in three
-    assert three.find("a") is None
+            store_of_three.regions_at(position)
+    assert 7 not in store_of_three
+    assert store_of_three.find("a") is None
 
 
-def test_an_empty_store_is_a_store(tmp_path: Path) -> None:
+def test_empty_store_opens_without_images(tmp_path: Path) -> None:
     store = FeatureStore(write_store(tmp_path / "store", {}))
     assert (len(store), store.names, list(store.object_counts())) == (0, (), [])
     assert "a" not in store
@@ -316,22 +320,22 @@ def test_an_empty_store_is_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         (StoreManifest(DIM, "float16", EXTRACTOR), "feature_dtype 'float32', not 'float16'"),
         (StoreManifest(8, "float32", EXTRACTOR), "feature_dim 7, not 8"),
         (StoreManifest(DIM, "float32", "b"), "extractor 'test/7', not 'b'"),
     ],
 )
-def test_a_store_of_other_features_is_not_continued(
-    three: FeatureStore, other: StoreManifest, told: str
+def test_writer_rejects_store_with_other_manifest(
+    store_of_three: FeatureStore, other: StoreManifest, message: str
 ) -> None:
-    with pytest.raises(DataError, match=told):
-        FeatureStoreWriter(three.path, other)
+    with pytest.raises(DataError, match=message):
+        FeatureStoreWriter(store_of_three.path, other)
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_manifest_is_written_once_on_file_systems_with_and_without_hard_links(
+def test_manifest_is_written_once_with_and_without_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     def refuse(*_: object) -> None:
@@ -358,15 +362,15 @@ def test_a_manifest_is_written_once_on_file_systems_with_and_without_hard_links(
         {"object_names": [1]},
     ],
 )
-def test_a_malformed_manifest_is_told_with_its_file(three: FeatureStore, wrong: dict[str, object]) -> None:
-    path = three.path / "manifest.json"
+def test_malformed_manifest_error_names_file(store_of_three: FeatureStore, wrong: dict[str, object]) -> None:
+    path = store_of_three.path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
     with pytest.raises(DataError, match=next(iter(wrong))) as caught:
-        FeatureStore(three.path)
+        FeatureStore(store_of_three.path)
     assert str(path) in str(caught.value)
 
 
-def test_only_a_store_is_opened_and_only_an_empty_folder_becomes_one(tmp_path: Path) -> None:
+def test_only_stores_are_opened_and_only_empty_folders_become_stores(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such feature store"):
         FeatureStore(tmp_path / "absent")
     with pytest.raises(DataError, match="not a feature store"):
@@ -379,22 +383,24 @@ def test_only_a_store_is_opened_and_only_an_empty_folder_becomes_one(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_the_first_manifest_stays(tmp_path: Path) -> None:
+def test_second_manifest_does_not_replace_first(tmp_path: Path) -> None:
     assert manifest("float16").write_if_absent(tmp_path)
     assert not manifest("float32").write_if_absent(tmp_path)
     assert StoreManifest.read(tmp_path) == manifest("float16")
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
-def test_the_manifest_keeps_names_and_description(tmp_path: Path) -> None:
+def test_manifest_keeps_class_names_and_extractor_description(tmp_path: Path) -> None:
     known = StoreManifest(DIM, "float32", EXTRACTOR, {"kind": "x"}, ("cat", "dog"), ("red",))
     FeatureStoreWriter(tmp_path / "store", known).close()
     assert FeatureStore(tmp_path / "store").manifest == known
 
 
-def test_the_summary_counts_without_reading_features(three: FeatureStore) -> None:
-    next(three.path.glob("*.data")).write_bytes(bytes(next(three.path.glob("*.data")).stat().st_size))
-    found = summarise(three)
+def test_summarise_counts_without_reading_features(store_of_three: FeatureStore) -> None:
+    next(store_of_three.path.glob("*.data")).write_bytes(
+        bytes(next(store_of_three.path.glob("*.data")).stat().st_size)
+    )
+    found = summarise(store_of_three)
     assert (found["images"], found["objects"], found["objects_per_image"]) == (3, 7, [0, 5])
     assert found["labels"] == dict.fromkeys(found["labels"], 2)
     assert len(found["labels"]) == 4
@@ -412,8 +418,10 @@ def test_the_summary_counts_without_reading_features(three: FeatureStore) -> Non
     ],
     ids=str,
 )
-def test_an_index_that_points_outside_its_numbers_is_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
-    folder = write_store(tmp_path / "store", THREE)
+def test_index_entry_with_invalid_offset_or_size_raises_data_error(
+    tmp_path: Path, wrong: dict[str, int]
+) -> None:
+    folder = write_store(tmp_path / "store", THREE_IMAGES)
     (path,) = folder.glob("*.index")
     last = path.read_bytes()[-ENTRY_BYTES:]
     images = memoryview(path.read_bytes())

@@ -1,4 +1,4 @@
-"""A feature store survives what kills its writer: at any byte, by a signal, by a power failure."""
+"""A feature store survives an interrupted writer: killed at any byte, by a signal, or by a power failure."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ IMAGES = {f"photo-{number}.jpg": random_regions(number, number % 3) for number i
 STEM = "rank-00000-part-00000"
 
 
-def _recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bytes]]:
+def _record_writes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bytes]]:
     """Write the store; every write of it as file name, offset and bytes, in order."""
     log: list[tuple[str, int, bytes]] = []
     plain = writer._write_at
@@ -43,10 +43,10 @@ def _replay(folder: Path, empty: Path, operations: list[tuple[str, int, bytes]])
             file.write(data)
 
 
-def test_killed_at_any_write_it_loses_only_the_image_being_written(
+def test_writer_killed_at_any_write_loses_only_the_current_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = _recorded(tmp_path / "whole", monkeypatch)
+    log = _record_writes(tmp_path / "whole", monkeypatch)
     assert [Path(name).suffix for name, _, _ in log[:3]] == [".data", ".names", ".index"]
     empty = write_store(tmp_path / "empty", {})
     folder = tmp_path / "killed"
@@ -68,11 +68,11 @@ def test_killed_at_any_write_it_loses_only_the_image_being_written(
 
 
 @pytest.mark.parametrize("kind", ["data", "names", "index"])
-def test_after_a_power_failure_images_without_their_bytes_are_cut_off(
+def test_images_with_lost_bytes_are_dropped_after_power_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The disk may have kept the entry of an image and lost its numbers: zeros stand there."""
-    log = _recorded(tmp_path / "whole", monkeypatch)
+    log = _record_writes(tmp_path / "whole", monkeypatch)
     folder, empty = tmp_path / "failed", write_store(tmp_path / "empty", {})
     lost = next(number for number, (name, _, _) in enumerate(log) if number >= 6 and name.endswith(kind))
     name, offset, data = log[lost]
@@ -86,7 +86,7 @@ def test_after_a_power_failure_images_without_their_bytes_are_cut_off(
     assert (folder / f"{STEM}.data").read_bytes() == (tmp_path / "whole" / f"{STEM}.data").read_bytes()
 
 
-def test_rubbish_behind_the_last_image_is_ignored_and_cut(tmp_path: Path) -> None:
+def test_trailing_garbage_is_ignored_and_truncated(tmp_path: Path) -> None:
     folder = write_store(tmp_path / "store", IMAGES)
     for kind in ("data", "names", "index"):
         with (folder / f"{STEM}.{kind}").open("ab") as file:
@@ -101,9 +101,7 @@ def test_rubbish_behind_the_last_image_is_ignored_and_cut(tmp_path: Path) -> Non
     assert verify_store(folder).unfinished_bytes == 0
 
 
-def test_bytes_reach_the_disk_in_the_order_numbers_names_entries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_synced_in_order_data_names_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "SYNC_BYTES", 0)
     synced: list[str] = []
     real = os.fsync
@@ -125,7 +123,7 @@ def test_bytes_reach_the_disk_in_the_order_numbers_names_entries(
 
 
 @pytest.mark.parametrize("kind", ["data", "names", "index"])
-def test_an_incomplete_copy_is_an_error_not_a_smaller_store(tmp_path: Path, kind: str) -> None:
+def test_truncated_copy_raises_data_error(tmp_path: Path, kind: str) -> None:
     folder = write_store(tmp_path / "store", IMAGES)
     path = folder / f"{STEM}.{kind}"
     os.truncate(path, path.stat().st_size - 70 if kind == "index" else path.stat().st_size - 1)
@@ -138,7 +136,7 @@ def test_an_incomplete_copy_is_an_error_not_a_smaller_store(tmp_path: Path, kind
 
 @pytest.mark.parametrize("kind", ["data", "names", "index"])
 @pytest.mark.parametrize("synced", [True, False])
-def test_a_copy_without_one_of_its_files_is_an_error_and_nothing_is_written_over_it(
+def test_copy_with_missing_file_raises_error_and_is_not_overwritten(
     tmp_path: Path, kind: str, synced: bool
 ) -> None:
     folder = write_store(tmp_path / "store", IMAGES)
@@ -153,7 +151,7 @@ def test_a_copy_without_one_of_its_files_is_an_error_and_nothing_is_written_over
     assert {path.name: path.read_bytes() for path in folder.glob("*.[dni]*")} == left
 
 
-def test_a_part_that_is_missing_between_others_is_an_error(tmp_path: Path) -> None:
+def test_missing_middle_part_raises_data_error(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with FeatureStoreWriter(folder, manifest(), part_bytes=1) as store:
         for name, regions in IMAGES.items():
@@ -167,7 +165,7 @@ def test_a_part_that_is_missing_between_others_is_an_error(tmp_path: Path) -> No
     assert [fault.count("part-00001") for fault in verify_store(folder).faults] == [1]
 
 
-def test_killed_while_it_begins_a_part_it_goes_on(tmp_path: Path) -> None:
+def test_writer_continues_after_kill_at_start_of_part(tmp_path: Path) -> None:
     whole = write_store(tmp_path / "whole", IMAGES)
     for made in (["data"], ["data", "names"], ["data", "names", "index"]):
         folder = shutil.copytree(whole, tmp_path / f"killed-{len(made)}")
@@ -178,7 +176,7 @@ def test_killed_while_it_begins_a_part_it_goes_on(tmp_path: Path) -> None:
         assert FeatureStore(write_store(folder, {"x": random_regions(9)})).names == (*IMAGES, "x")
 
 
-def test_a_full_disk_loses_nothing_and_the_image_may_be_tried_again(
+def test_full_disk_loses_no_image_and_add_can_be_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = writer._write_at
@@ -190,9 +188,9 @@ def test_a_full_disk_loses_nothing_and_the_image_may_be_tried_again(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(writer, "_write_at", full)
-        with pytest.raises(OSError, match="No space") as told:
+        with pytest.raises(OSError, match="No space") as caught:
             store.add("b", random_regions(2, 9))
-        assert told.value.filename == str(tmp_path / "store")  # Of several disks, which?
+        assert caught.value.filename == str(tmp_path / "store")  # Of several disks, which?
         monkeypatch.undo()
         assert "b" not in store
         store.add("b", random_regions(3))
@@ -202,7 +200,7 @@ def test_a_full_disk_loses_nothing_and_the_image_may_be_tried_again(
     assert verify_store(tmp_path / "store").faults == []
 
 
-def test_a_part_that_cannot_be_begun_is_told_and_the_image_may_be_tried_again(
+def test_failure_to_start_part_is_raised_and_add_can_be_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = Path.open
@@ -232,18 +230,18 @@ def test_a_part_that_cannot_be_begun_is_told_and_the_image_may_be_tried_again(
     assert verify_store(folder).faults == []
 
 
-def _write_for_ever(folder: Path) -> None:
+def _write_until_killed(folder: Path) -> None:
     with FeatureStoreWriter(folder, manifest()) as store:
         for number in range(len(store), 10**6):
             store.add(f"{number}", random_regions(number % 50, number % 5))
 
 
-def test_killed_again_and_again_it_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_repeatedly_killed_writer_continues_after_last_image(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     context = multiprocessing.get_context("fork")
     reached = 0
     for _ in range(4):
-        process = context.Process(target=_write_for_ever, args=(folder,))
+        process = context.Process(target=_write_until_killed, args=(folder,))
         process.start()
         index = folder / f"{STEM}.index"
         deadline = time.monotonic() + 30
@@ -262,7 +260,7 @@ def test_killed_again_and_again_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert verify_store(folder).faults == []
 
 
-def test_one_writer_per_rank_and_a_dead_one_is_none(tmp_path: Path) -> None:
+def test_second_writer_of_rank_is_rejected_until_first_is_closed(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with FeatureStoreWriter(folder, manifest()):
         with pytest.raises(DataError, match="another process is writing to this store as rank 0"):
@@ -271,7 +269,7 @@ def test_one_writer_per_rank_and_a_dead_one_is_none(tmp_path: Path) -> None:
     FeatureStoreWriter(folder, manifest()).close()
 
 
-def test_ranks_write_side_by_side_and_readers_see_all(tmp_path: Path) -> None:
+def test_ranks_write_concurrently_and_readers_see_all_images(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with (
         FeatureStoreWriter(folder, manifest(), rank=0) as first,
@@ -290,7 +288,7 @@ def test_ranks_write_side_by_side_and_readers_see_all(tmp_path: Path) -> None:
         third.add("photo-3.jpg", IMAGES["photo-3.jpg"])
 
 
-def test_processes_that_start_together_make_one_store(tmp_path: Path) -> None:
+def test_processes_started_together_create_one_store(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     context = multiprocessing.get_context("fork")
     images = [{f"{rank}-{number}": random_regions(number) for number in range(5)} for rank in range(4)]
@@ -306,7 +304,7 @@ def test_processes_that_start_together_make_one_store(tmp_path: Path) -> None:
     assert not list(folder.glob("*.partial"))
 
 
-def test_an_entry_that_is_not_surely_on_the_disk_counts_only_if_it_is_whole(tmp_path: Path) -> None:
+def test_unsynced_entry_counts_only_if_its_checksum_is_valid(tmp_path: Path) -> None:
     folder = write_store(tmp_path / "store", IMAGES)
     (folder / f"{STEM}.synced").write_text("2\n")
     assert FeatureStore(folder).names == tuple(IMAGES)
@@ -317,7 +315,7 @@ def test_an_entry_that_is_not_surely_on_the_disk_counts_only_if_it_is_whole(tmp_
     assert FeatureStore(folder).names == tuple(IMAGES)[:3]
 
 
-def test_a_store_can_be_opened_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_can_be_opened_while_writer_appends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image comes, and is forced to the disk, between any two looks of the reader."""
     monkeypatch.setattr(writer, "SYNC_SECONDS", 0)
     folder = tmp_path / "store"

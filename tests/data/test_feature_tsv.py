@@ -1,4 +1,4 @@
-"""Original feature files: the ten real rows in and out, made rows, and every way a row can be corrupt."""
+"""TSV feature files: import and export of the ten published rows, of generated rows, and of corrupt rows."""
 
 import base64
 import csv
@@ -49,8 +49,8 @@ def _row(number: int, objects: int = 3, **changes: object) -> bytes:
     return "\t".join(texts).encode()
 
 
-def _original_rows(path: Path) -> dict[str, dict[str, object]]:
-    """The way the original loader reads a file: csv and base64."""
+def _rows_by_original_loader(path: Path) -> dict[str, dict[str, object]]:
+    """Rows decoded as the original loader does: csv and base64."""
     csv.field_size_limit(2**31 - 1)
     rows: dict[str, dict[str, object]] = {}
     with path.open(newline="") as file:
@@ -62,17 +62,17 @@ def _original_rows(path: Path) -> dict[str, dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def real(shared_data: Path) -> Path:
+def published_tsv(shared_data: Path) -> Path:
     return shared_data / "features" / "train2014_obj36.tsv"
 
 
-def test_the_ten_real_rows_go_in_and_come_out_bit_for_bit(real: Path, tmp_path: Path) -> None:
+def test_published_rows_are_imported_and_exported_bit_for_bit(published_tsv: Path, tmp_path: Path) -> None:
     steps: list[int] = []
-    report = import_tsv(real, tmp_path / "store", advance=steps.append)
+    report = import_tsv(published_tsv, tmp_path / "store", advance=steps.append)
     assert (report.added, report.found, report.repeated, report.corrupt) == (10, 0, 0, [])
-    assert real.stat().st_size - 10 <= sum(steps) <= real.stat().st_size
+    assert published_tsv.stat().st_size - 10 <= sum(steps) <= published_tsv.stat().st_size
     store = FeatureStore(tmp_path / "store")
-    originals = _original_rows(real)
+    originals = _rows_by_original_loader(published_tsv)
     assert store.names == tuple(originals)
     for name, row in originals.items():
         regions = store[name]
@@ -89,15 +89,13 @@ def test_the_ten_real_rows_go_in_and_come_out_bit_for_bit(real: Path, tmp_path: 
             assert tensor is not None
             assert tensor.numpy().tobytes() == row[key].tobytes()  # type: ignore[attr-defined]
     assert export_tsv(store, tmp_path / "back.tsv") == 0
-    assert (tmp_path / "back.tsv").read_bytes() == real.read_bytes()
+    assert (tmp_path / "back.tsv").read_bytes() == published_tsv.read_bytes()
 
 
-def test_in_float16_the_real_features_keep_half_precision_and_the_rest_every_bit(
-    real: Path, tmp_path: Path
-) -> None:
-    import_tsv(real, tmp_path / "store", dtype="float16")
+def test_float16_import_rounds_published_features_only(published_tsv: Path, tmp_path: Path) -> None:
+    import_tsv(published_tsv, tmp_path / "store", dtype="float16")
     store = FeatureStore(tmp_path / "store")
-    for name, row in _original_rows(real).items():
+    for name, row in _rows_by_original_loader(published_tsv).items():
         features = np.asarray(row["features"]).reshape(36, 2048)
         found = store[name].features.numpy()
         # Half precision: ten bits after the leading one, and steps of 2^-24 below 2^-14.
@@ -108,7 +106,7 @@ def test_in_float16_the_real_features_keep_half_precision_and_the_rest_every_bit
 
 @settings(max_examples=20, deadline=None)
 @given(counts=st.lists(st.integers(0, 6), min_size=1, max_size=5), end=st.sampled_from([b"\n", b"\r\n"]))
-def test_made_files_come_back_as_they_were(
+def test_imported_rows_are_exported_unchanged(
     tmp_path_factory: pytest.TempPathFactory, counts: list[int], end: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("tsv")
@@ -121,7 +119,7 @@ def test_made_files_come_back_as_they_were(
     assert (folder / "out.tsv").read_bytes() == b"".join(row + b"\r\n" for row in rows)
 
 
-def test_an_import_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_import_continues_after_rows_already_stored(tmp_path: Path) -> None:
     rows = [_row(number) for number in range(5)]
     (tmp_path / "half.tsv").write_bytes(b"\n".join(rows[:3]))
     (tmp_path / "all.tsv").write_bytes(b"\n".join([*rows, rows[1]]) + b"\n\n")
@@ -131,7 +129,7 @@ def test_an_import_goes_on_where_it_was(tmp_path: Path) -> None:
     assert FeatureStore(tmp_path / "store").names == tuple(f"COCO_{number}" for number in range(5))
 
 
-def test_the_type_of_a_begun_store_is_kept(tmp_path: Path) -> None:
+def test_import_keeps_dtype_and_extractor_of_existing_store(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes(_row(0))
     (tmp_path / "b.tsv").write_bytes(_row(1))
     import_tsv(tmp_path / "a.tsv", tmp_path / "store", dtype="float16")
@@ -171,11 +169,11 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("case", CORRUPT)
-def test_a_corrupt_row_is_told_with_its_line_and_left_out_on_request(tmp_path: Path, case: str) -> None:
-    content, told = CORRUPT[case]
+def test_corrupt_row_raises_error_with_line_or_is_skipped_on_request(tmp_path: Path, case: str) -> None:
+    content, message = CORRUPT[case]
     file = tmp_path / "f.tsv"
     file.write_bytes(b"\n".join([_row(0), b"", content, _row(5)]))
-    with pytest.raises(DataError, match=rf"f\.tsv: line 3: .*{told}.*--skip-corrupt"):
+    with pytest.raises(DataError, match=rf"f\.tsv: line 3: .*{message}.*--skip-corrupt"):
         import_tsv(file, tmp_path / "store")
     assert FeatureStore(tmp_path / "store").names == ("COCO_0",)
     report = import_tsv(file, tmp_path / "store", skip_corrupt=True)
@@ -187,7 +185,7 @@ def test_a_corrupt_row_is_told_with_its_line_and_left_out_on_request(tmp_path: P
     assert (listed["source"], listed["reason"]) == (skipped.source, skipped.reason)
 
 
-def test_a_first_row_may_be_corrupt(tmp_path: Path) -> None:
+def test_corrupt_first_row_creates_no_store_or_is_skipped_on_request(tmp_path: Path) -> None:
     (tmp_path / "f.tsv").write_bytes(b"rubbish\n" + _row(1))
     with pytest.raises(DataError, match="line 1: 1 fields"):
         import_tsv(tmp_path / "f.tsv", tmp_path / "store")
@@ -195,16 +193,16 @@ def test_a_first_row_may_be_corrupt(tmp_path: Path) -> None:
     assert len(import_tsv(tmp_path / "f.tsv", tmp_path / "store", skip_corrupt=True).corrupt) == 1
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"", "no valid row"), (b"\n\n", "no valid row")])
-def test_a_file_without_rows_is_an_error(tmp_path: Path, content: bytes, told: str) -> None:
+@pytest.mark.parametrize(("content", "message"), [(b"", "no valid row"), (b"\n\n", "no valid row")])
+def test_file_without_rows_raises_data_error(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "f.tsv").write_bytes(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         import_tsv(tmp_path / "f.tsv", tmp_path / "store", skip_corrupt=True)
     with pytest.raises(DataError, match="no such file"):
         import_tsv(tmp_path / "absent.tsv", tmp_path / "store")
 
 
-def test_a_box_a_hair_outside_is_kept_as_it_came(tmp_path: Path) -> None:
+def test_box_slightly_outside_image_is_stored_unchanged_and_clamped_when_read(tmp_path: Path) -> None:
     boxes = torch.tensor([[-0.25, 3.0, 20.0, 62.5]])
     (tmp_path / "f.tsv").write_bytes(_row(1, 1, boxes=boxes, img_h=62))
     import_tsv(tmp_path / "f.tsv", tmp_path / "store")
@@ -215,30 +213,30 @@ def test_a_box_a_hair_outside_is_kept_as_it_came(tmp_path: Path) -> None:
     assert verify_store(store.path).boxes_leaving == 1
 
 
-def test_fields_that_python_3_wrote_as_bytes_objects_are_read() -> None:
+def test_fields_written_as_python_bytes_literals_are_read() -> None:
     plain = _row(1).decode().split("\t")
     wrapped = [f"b'{text}'" if key in DTYPES else text for key, text in zip(FIELDS, plain, strict=True)]
     found = parse_row("\t".join(wrapped).encode()).regions
     assert found.equals(parse_row(_row(1)).regions)
 
 
-def test_an_image_without_labels_is_exported_with_zeros(tmp_path: Path) -> None:
+def test_image_without_labels_is_exported_with_zeros(tmp_path: Path) -> None:
     bare = random_regions(4, 3, labels=False)
     store = FeatureStore(write_store(tmp_path / "store", {"a": bare, "b": random_regions(5)}))
     assert export_tsv(store, tmp_path / "out.tsv") == 1
-    row = _original_rows(tmp_path / "out.tsv")["a"]
+    row = _rows_by_original_loader(tmp_path / "out.tsv")["a"]
     assert [list(np.asarray(row[key])) for key in ("objects_id", "attrs_conf")] == [[0] * 3] * 2
     assert np.asarray(row["features"]).tobytes() == bare.features.numpy().tobytes()
 
 
-def test_a_name_that_the_format_cannot_say_stops_the_export(tmp_path: Path) -> None:
+def test_export_rejects_name_with_tab_and_leaves_no_file(tmp_path: Path) -> None:
     store = FeatureStore(write_store(tmp_path / "store", {"a\tb": random_regions(4)}))
     with pytest.raises(DataError, match="tab or line end"):
         export_tsv(store, tmp_path / "out.tsv")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-def test_a_row_by_itself() -> None:
+def test_parse_row_returns_name_and_regions_and_rejects_nan() -> None:
     row = parse_row(_row(7, 4), "somebody")
     expected = random_regions(7, 4, extractor="somebody")
     assert row.name == "COCO_7"

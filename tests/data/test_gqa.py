@@ -8,10 +8,10 @@ import pytest
 from lxmert.data.gqa import GqaExample, read_gqa
 from lxmert.data.gqa_scene_graphs import GqaChoices, GqaObject, read_gqa_choices, read_scene_graphs
 from lxmert.errors import DataError
-from tests.data.write_files import write
+from tests.data.write_files import write_file
 
 
-def record(**changes: Any) -> dict[str, Any]:
+def gqa_record(**changes: Any) -> dict[str, Any]:
     """One record with all twelve keys of the published files, in their order."""
     return {
         "semantic": [
@@ -32,8 +32,8 @@ def record(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_every_field_is_read(tmp_path: Path) -> None:
-    (example,) = read_gqa(write(tmp_path / "q.json", {"08": record()}))
+def test_all_fields_are_read(tmp_path: Path) -> None:
+    (example,) = read_gqa(write_file(tmp_path / "q.json", {"08": gqa_record()}))
     assert example == GqaExample(
         question_id="08",
         image_id="2375429",
@@ -53,16 +53,16 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_of_a_test_split_needs_only_question_and_image(tmp_path: Path) -> None:
+def test_test_split_record_needs_only_question_and_image(tmp_path: Path) -> None:
     bare = {"question": "Who?", "imageId": "n1"}
-    (example,) = read_gqa(write(tmp_path / "q.json", {"1": bare}))
+    (example,) = read_gqa(write_file(tmp_path / "q.json", {"1": bare}))
     assert example == GqaExample("1", "n1", "Who?")
     assert (example.answer, example.is_balanced, example.entailed) == (None, True, ())
     assert dict(example.annotations) == {"question": {}, "answer": {}, "fullAnswer": {}}
 
 
-def test_without_details_the_rest_is_the_same(tmp_path: Path) -> None:
-    path = write(tmp_path / "q.json", {"08": record(isBalanced=False)})
+def test_details_false_omits_detail_fields_only(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "q.json", {"08": gqa_record(isBalanced=False)})
     (lean,) = read_gqa(path, details=False)
     assert lean == GqaExample(
         "08",
@@ -75,41 +75,41 @@ def test_without_details_the_rest_is_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_unbalanced_questions_can_be_left_out(tmp_path: Path) -> None:
-    questions = {"1": record(), "2": record(isBalanced=False), "3": record()}
-    path = write(tmp_path / "q.json", questions)
+def test_balanced_only_skips_unbalanced_questions(tmp_path: Path) -> None:
+    questions = {"1": gqa_record(), "2": gqa_record(isBalanced=False), "3": gqa_record()}
+    path = write_file(tmp_path / "q.json", questions)
     assert [example.question_id for example in read_gqa(path)] == ["1", "2", "3"]
     assert [example.question_id for example in read_gqa(path, balanced_only=True)] == ["1", "3"]
 
 
-def test_questions_are_found_by_id(tmp_path: Path) -> None:
-    data = read_gqa(write(tmp_path / "q.json", {"1": record(), "01": record(answer="man")}))
+def test_gqa_data_is_indexed_by_id_and_position(tmp_path: Path) -> None:
+    data = read_gqa(write_file(tmp_path / "q.json", {"1": gqa_record(), "01": gqa_record(answer="man")}))
     assert data.by_id["01"].answer == "man"
     assert (len(data), data[-1].question_id, data[:1][0].question_id) == (2, "01", "1")
     assert repr(data) == "GqaData(2 examples)"
 
 
-def test_a_folder_is_read_part_by_part(tmp_path: Path) -> None:
+def test_folder_parts_are_read_in_numeric_order(tmp_path: Path) -> None:
     for part in (0, 2, 10, 1):
-        write(tmp_path / f"train_all_questions_{part}.json", {f"q{part}": record()})
-    write(tmp_path / "readme.txt", "not a part")
+        write_file(tmp_path / f"train_all_questions_{part}.json", {f"q{part}": gqa_record()})
+    write_file(tmp_path / "readme.txt", "not a part")
     assert [example.question_id for example in read_gqa(tmp_path)] == ["q0", "q1", "q2", "q10"]
 
 
-def test_a_folder_whose_parts_share_a_question_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "a.json", {"7": record()})
-    write(tmp_path / "b.json", {"7": record()})
+def test_question_repeated_across_folder_parts_is_rejected(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.json", {"7": gqa_record()})
+    write_file(tmp_path / "b.json", {"7": gqa_record()})
     with pytest.raises(DataError, match=r"b\.json: question 7 occurs twice"):
         read_gqa(tmp_path)
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_without_json_files_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains no \*\.json files"):
         read_gqa(tmp_path)
 
 
-def test_examples_travel_to_loader_workers(tmp_path: Path) -> None:
-    data = read_gqa(write(tmp_path / "q.json", {"1": record(), "2": record(annotations=None)}))
+def test_gqa_data_survives_pickling(tmp_path: Path) -> None:
+    data = read_gqa(write_file(tmp_path / "q.json", {"1": gqa_record(), "2": gqa_record(annotations=None)}))
     assert pickle.loads(pickle.dumps(data)) == data  # noqa: S301 - our own bytes
 
 
@@ -117,28 +117,31 @@ def test_examples_travel_to_loader_workers(tmp_path: Path) -> None:
     ("value", "message"),
     [
         ([], "the file is a list, expected an object"),
-        ([record()], "the file is a list, expected an object"),
+        ([gqa_record()], "the file is a list, expected an object"),
         ({"1": 3}, "1 is int 3, expected a JSON object"),
         (
             '{"1": {"question": "?", "imageId": "2"}, "1": {"question": "?", "imageId": "2"}}',
             "1 occurs twice",
         ),
-        ({"1\n2": record(imageId=2)}, r"1\\n2.imageId is int 2, expected str"),
-        ({"1": record(imageId=2)}, "1.imageId is int 2, expected str"),
-        ({"1": record(question=None)}, "1.question is NoneType"),
-        ({"1": record(question="Is \ud83d?")}, "1.question is .* character 3 is half of a surrogate pair"),
-        ({"1": record(answer=True)}, "1.answer is bool True, expected str"),
-        ({"1": record(isBalanced=1)}, "1.isBalanced is int 1, expected bool"),
-        ({"1": record(types=[])}, r"1.types is list \[\], expected dict"),
-        ({"1": record(types={"structural": 3})}, "1.types.structural is int 3"),
-        ({"1": record(groups={"global": 3})}, "1.groups.global is int 3"),
-        ({"1": record(entailed=[7])}, r"1.entailed\[0\] is int 7, expected str"),
-        ({"1": record(annotations={"question": {"0": 7}})}, "1.annotations.question does not map"),
-        ({"1": record(semantic=[{"operation": "select"}])}, r"1.semantic\[0\].argument is missing"),
+        ({"1\n2": gqa_record(imageId=2)}, r"1\\n2.imageId is int 2, expected str"),
+        ({"1": gqa_record(imageId=2)}, "1.imageId is int 2, expected str"),
+        ({"1": gqa_record(question=None)}, "1.question is NoneType"),
+        (
+            {"1": gqa_record(question="Is \ud83d?")},
+            "1.question is .* character 3 is half of a surrogate pair",
+        ),
+        ({"1": gqa_record(answer=True)}, "1.answer is bool True, expected str"),
+        ({"1": gqa_record(isBalanced=1)}, "1.isBalanced is int 1, expected bool"),
+        ({"1": gqa_record(types=[])}, r"1.types is list \[\], expected dict"),
+        ({"1": gqa_record(types={"structural": 3})}, "1.types.structural is int 3"),
+        ({"1": gqa_record(groups={"global": 3})}, "1.groups.global is int 3"),
+        ({"1": gqa_record(entailed=[7])}, r"1.entailed\[0\] is int 7, expected str"),
+        ({"1": gqa_record(annotations={"question": {"0": 7}})}, "1.annotations.question does not map"),
+        ({"1": gqa_record(semantic=[{"operation": "select"}])}, r"1.semantic\[0\].argument is missing"),
     ],
 )
-def test_malformed_questions_are_reported_with_their_place(tmp_path: Path, value: Any, message: str) -> None:
-    path = write(tmp_path / "q.json", value)
+def test_malformed_question_error_names_location(tmp_path: Path, value: Any, message: str) -> None:
+    path = write_file(tmp_path / "q.json", value)
     with pytest.raises(DataError, match=r"q\.json: .*" + message):
         read_gqa(path)
 
@@ -157,11 +160,11 @@ def test_published_questions_are_read(shared_data: Path) -> None:
 
 def test_choices_are_read(tmp_path: Path) -> None:
     value = {"1": {"valid": ["red", "blue"], "plausible": ["red"]}, "2": {"valid": ["yes"], "plausible": []}}
-    choices = read_gqa_choices(write(tmp_path / "c.json", value))
+    choices = read_gqa_choices(write_file(tmp_path / "c.json", value))
     assert choices == {"1": GqaChoices(("red", "blue"), ("red",)), "2": GqaChoices(("yes",), ())}
 
 
-def scene(**changes: Any) -> dict[str, Any]:
+def scene_graph(**changes: Any) -> dict[str, Any]:
     cat = {
         "name": "cat",
         "x": 1,
@@ -175,7 +178,7 @@ def scene(**changes: Any) -> dict[str, Any]:
 
 
 def test_scene_graphs_are_read(tmp_path: Path) -> None:
-    graph = read_scene_graphs(write(tmp_path / "s.json", {"7": scene()}))["7"]
+    graph = read_scene_graphs(write_file(tmp_path / "s.json", {"7": scene_graph()}))["7"]
     assert graph.size_hw == (480, 640)
     assert graph.objects["3"] == GqaObject("cat", (1, 2.5, 30, 40), ("black",), (("on", "4"),))
     assert graph.objects["4"].relations == ()
@@ -187,11 +190,19 @@ def test_scene_graphs_are_read(tmp_path: Path) -> None:
         (read_gqa_choices, {"1": {"valid": ["a"]}}, "1.plausible is missing"),
         (read_gqa_choices, {"1": {"valid": "a", "plausible": []}}, "1.valid is str 'a', expected list"),
         (read_gqa_choices, '{"1": {"valid": [], "plausible": []}, "1": {}}', "question 1 occurs twice"),
-        (read_scene_graphs, {"7": scene(x="1")}, "7.objects.3.x is str '1', expected a finite number"),
-        (read_scene_graphs, {"7": scene(w=float("inf"))}, "objects.3.w is float inf"),
-        (read_scene_graphs, {"7": scene(relations=[{"name": "on"}])}, r"relations\[0\].object is missing"),
+        (read_scene_graphs, {"7": scene_graph(x="1")}, "7.objects.3.x is str '1', expected a finite number"),
+        (read_scene_graphs, {"7": scene_graph(w=float("inf"))}, "objects.3.w is float inf"),
+        (
+            read_scene_graphs,
+            {"7": scene_graph(relations=[{"name": "on"}])},
+            r"relations\[0\].object is missing",
+        ),
         (read_scene_graphs, {"7": {"width": 1, "height": 1}}, "7.objects is missing"),
-        (read_scene_graphs, {"7": scene() | {"width": 0}}, "7.width is int 0, expected one from 1 to 922"),
+        (
+            read_scene_graphs,
+            {"7": scene_graph() | {"width": 0}},
+            "7.width is int 0, expected one from 1 to 922",
+        ),
         (
             read_scene_graphs,
             '{"7": {"width": 1, "height": 1, "objects": {}}, "7": {}}',
@@ -199,8 +210,8 @@ def test_scene_graphs_are_read(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_malformed_choices_and_graphs_are_reported(
+def test_malformed_choices_and_scene_graphs_raise_data_error(
     tmp_path: Path, reader: Any, value: Any, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        reader(write(tmp_path / "x.json", value))
+        reader(write_file(tmp_path / "x.json", value))

@@ -1,4 +1,4 @@
-"""Pictures looked at now, or looked up in a store: the same regions, and faults named by file."""
+"""Image regions extracted now or read from a store: equal regions, and errors that name the file."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from lxmert.vision.images import load_image
 EXTRACTOR = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
 
 
-def pictures(folder: Path, lefts: tuple[float, ...]) -> dict[str, ImageFile]:
+def write_images(folder: Path, lefts: tuple[float, ...]) -> dict[str, ImageFile]:
     """Pictures of 16 pixels, each with one box that begins at such an x."""
     files = {}
     for number, x in enumerate(lefts):
@@ -27,8 +27,8 @@ def pictures(folder: Path, lefts: tuple[float, ...]) -> dict[str, ImageFile]:
     return files
 
 
-def test_boxes_outside_their_image_are_reported_with_the_file(tmp_path: Path) -> None:
-    files = pictures(tmp_path, (1, 900, 1))
+def test_box_outside_image_error_names_file(tmp_path: Path) -> None:
+    files = write_images(tmp_path, (1, 900, 1))
     extractor = build_extractor(EXTRACTOR)
     good = {name: files[name] for name in ("picture0", "picture2")}
     assert len(extract_regions(good, extractor)) == 2
@@ -36,15 +36,15 @@ def test_boxes_outside_their_image_are_reported_with_the_file(tmp_path: Path) ->
         extract_regions(files, extractor)
 
 
-def test_pictures_cannot_be_looked_at_without_an_extractor(tmp_path: Path) -> None:
+def test_extract_regions_without_extractor_raises_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no extractor"):
-        extract_regions(pictures(tmp_path, (1,)), None)
+        extract_regions(write_images(tmp_path, (1,)), None)
 
 
 @pytest.fixture
 def stored(tmp_path: Path) -> FeatureStore:
-    """A store of the first three of four pictures, not in their order."""
-    files = pictures(tmp_path, (1, 2, 3, 4))
+    """A store of the first three of four images, not in their order."""
+    files = write_images(tmp_path, (1, 2, 3, 4))
     extractor = build_extractor(EXTRACTOR)
     manifest = StoreManifest(extractor.feature_dim, "float32", extractor.identity)
     with FeatureStoreWriter(tmp_path / "store", manifest) as writer:
@@ -55,24 +55,24 @@ def stored(tmp_path: Path) -> FeatureStore:
     return FeatureStore(tmp_path / "store")
 
 
-def test_a_store_gives_the_same_regions_as_the_pictures(tmp_path: Path, stored: FeatureStore) -> None:
+def test_stored_regions_equal_extracted_regions(tmp_path: Path, stored: FeatureStore) -> None:
     extractor = build_extractor(EXTRACTOR)
     names = ["picture1", "picture0", "picture2"]
-    files = pictures(tmp_path, (1, 2, 3, 4))
+    files = write_images(tmp_path, (1, 2, 3, 4))
     counts: list[int] = []
-    looked = extract_regions({name: files[name] for name in names}, extractor, counts.append)
+    extracted = extract_regions({name: files[name] for name in names}, extractor, counts.append)
     read = open_region_store(stored, names, extractor)
     assert isinstance(read, RegionTable)
     assert isinstance(open_region_store(stored, names, extractor, in_memory_bytes=0), StoredRegions)
     assert sum(counts) == 3
     for name in names:
-        first = looked.batch(torch.tensor([looked.rows[name]]))
+        first = extracted.batch(torch.tensor([extracted.rows[name]]))
         second = read.batch(torch.tensor([read.rows[name]]))
         for key, values in first.items():
             assert torch.equal(values, second[key]), key
 
 
-def test_a_store_without_an_image_or_of_another_extractor_is_refused(stored: FeatureStore) -> None:
+def test_store_lacking_image_or_of_other_extractor_is_rejected(stored: FeatureStore) -> None:
     extractor = build_extractor(EXTRACTOR)
     with pytest.raises(DataError, match=r"1 of 2 images are missing, starting with picture3"):
         open_region_store(stored, ["picture0", "picture3"], extractor)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lxmert.data import json_stream
 from lxmert.data.json_stream import stream_json, stream_jsonl, stream_lists, stream_records
 from lxmert.errors import DataError
-from tests.data.write_files import write
+from tests.data.write_files import write_file
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -22,15 +22,15 @@ LAYOUTS = st.sampled_from([{}, {"indent": 1}, {"indent": 3}, {"separators": (","
 
 
 @pytest.fixture(params=[1, 7, 1 << 22])
-def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many characters are read at a time: borders fall into everything."""
+def chunk_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Characters read at a time: chunk boundaries fall at every position."""
     monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", request.param)
     return request.param
 
 
 @settings(max_examples=40)
 @given(value=st.lists(VALUES, max_size=5), layout=LAYOUTS, size=st.integers(1, 9), ascii_only=st.booleans())
-def test_lists_come_back_element_by_element(
+def test_stream_json_yields_list_elements(
     tmp_path_factory: pytest.TempPathFactory,
     value: list[Any],
     layout: dict[str, Any],
@@ -38,7 +38,7 @@ def test_lists_come_back_element_by_element(
     ascii_only: bool,
 ) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, **layout)
-    path = write(tmp_path_factory.getbasetemp() / "list.json", text)
+    path = write_file(tmp_path_factory.getbasetemp() / "list.json", text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_stream, "_CHUNK_CHARACTERS", size)
         assert list(stream_json(path)) == [(f"[{number}]", item) for number, item in enumerate(value)]
@@ -46,10 +46,10 @@ def test_lists_come_back_element_by_element(
 
 @settings(max_examples=40)
 @given(value=st.dictionaries(st.text(max_size=4), VALUES, max_size=5), layout=LAYOUTS, size=st.integers(1, 9))
-def test_objects_come_back_field_by_field(
+def test_stream_json_yields_object_fields(
     tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any], layout: dict[str, Any], size: int
 ) -> None:
-    path = write(tmp_path_factory.getbasetemp() / "object.json", json.dumps(value, **layout))
+    path = write_file(tmp_path_factory.getbasetemp() / "object.json", json.dumps(value, **layout))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_stream, "_CHUNK_CHARACTERS", size)
         assert list(stream_json(path)) == list(value.items())
@@ -57,10 +57,10 @@ def test_objects_come_back_field_by_field(
 
 @settings(max_examples=100)
 @given(text=st.text(alphabet='[]{}",:0123.-eEtrufalsn \n\\\u00e9', max_size=30), size=st.integers(1, 5))
-def test_what_the_standard_library_refuses_is_refused_and_nothing_else(
+def test_stream_json_rejects_exactly_what_json_loads_rejects(
     tmp_path_factory: pytest.TempPathFactory, text: str, size: int
 ) -> None:
-    path = write(tmp_path_factory.getbasetemp() / "any.json", text)
+    path = write_file(tmp_path_factory.getbasetemp() / "any.json", text)
     try:
         # Pairs, so that keys which occur twice count.
         expected = json.loads(text, object_pairs_hook=lambda pairs: ("object", pairs))
@@ -76,19 +76,19 @@ def test_what_the_standard_library_refuses_is_refused_and_nothing_else(
                 list(stream_json(path))
 
 
-def test_numbers_cut_by_a_border_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_split_across_chunks_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "[0.5, 1e+2, 123456, -1.25E-3, 7]"
-    path = write(tmp_path / "n.json", text)
-    for piece in range(1, len(text)):
-        monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", piece)
+    path = write_file(tmp_path / "n.json", text)
+    for chunk_size in range(1, len(text)):
+        monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", chunk_size)
         assert [value for _, value in stream_json(path)] == [0.5, 100.0, 123456, -0.00125, 7]
 
 
-def test_a_key_that_occurs_twice_comes_twice(tmp_path: Path) -> None:
-    assert list(stream_json(write(tmp_path / "t.json", '{"a": 1, "a": 2}'))) == [("a", 1), ("a", 2)]
+def test_duplicate_key_is_yielded_twice(tmp_path: Path) -> None:
+    assert list(stream_json(write_file(tmp_path / "t.json", '{"a": 1, "a": 2}'))) == [("a", 1), ("a", 2)]
 
 
-def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "bom.json"
     path.write_bytes(b"\xef\xbb\xbf[1]")
     assert list(stream_json(path)) == [("[0]", 1)]
@@ -110,26 +110,26 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
         ("[" * 200_000, r"nested too deeply"),
     ],
 )
-def test_what_is_no_json_is_reported_with_its_place(
-    tmp_path: Path, text: str, message: str, piece: int
+def test_invalid_json_error_names_line_and_column(
+    tmp_path: Path, text: str, message: str, chunk_size: int
 ) -> None:
     with pytest.raises(DataError, match=r"x\.json: .*" + message):
-        list(stream_json(write(tmp_path / "x.json", text)))
+        list(stream_json(write_file(tmp_path / "x.json", text)))
 
 
-def test_a_fault_in_front_does_not_have_the_whole_file_read(
+def test_early_syntax_error_is_raised_before_reading_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", 20_000)
-    path = write(tmp_path / "long.json", "[1, ?" + " 2," * 1_000_000 + " 3]")
+    path = write_file(tmp_path / "long.json", "[1, ?" + " 2," * 1_000_000 + " 3]")
     read = []
     with pytest.raises(DataError, match="line 1 column 5"):
         list(stream_json(path, progress=lambda name, total: read.append))
     assert sum(read) == 0  # not one megabyte of three
 
 
-def test_only_a_piece_of_the_file_is_held(tmp_path: Path) -> None:
-    path = write(tmp_path / "big.json", json.dumps([{"text": "x" * 1000}] * 12_000))
+def test_stream_json_memory_stays_below_file_size(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "big.json", json.dumps([{"text": "x" * 1000}] * 12_000))
     tracemalloc.start()
     try:
         assert sum(1 for _ in stream_json(path)) == 12_000
@@ -140,8 +140,8 @@ def test_only_a_piece_of_the_file_is_held(tmp_path: Path) -> None:
     assert peak < 8e6
 
 
-def test_progress_is_told_in_megabytes(tmp_path: Path) -> None:
-    path = write(tmp_path / "big.json", json.dumps(["x" * 999_996] * 5))
+def test_progress_counts_megabytes(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "big.json", json.dumps(["x" * 999_996] * 5))
     bars: list[tuple[str, int]] = []
     done: list[int] = []
 
@@ -154,8 +154,8 @@ def test_progress_is_told_in_megabytes(tmp_path: Path) -> None:
     assert sum(done) == 5
 
 
-@pytest.mark.parametrize("text", ["x" * 10, "é" * 1_200_000], ids=["less than one", "letters of two bytes"])
-def test_the_bar_of_a_file_read_to_its_end_is_full(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["x" * 10, "é" * 1_200_000], ids=["less than one MB", "two-byte characters"])
+def test_progress_reaches_total_at_end_of_file(tmp_path: Path, text: str) -> None:
     totals: list[int] = []
     done: list[int] = []
 
@@ -164,34 +164,34 @@ def test_the_bar_of_a_file_read_to_its_end_is_full(tmp_path: Path, text: str) ->
         return done.append
 
     # UTF-8, "é" in two bytes: 2.4 MB are three begun, 1.2 million letters one whole.
-    path = write(tmp_path / "own.jsonl", json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    path = write_file(tmp_path / "own.jsonl", json.dumps({"text": text}, ensure_ascii=False) + "\n")
     assert len(list(stream_jsonl(path, progress=start))) == 1
     assert totals == [sum(done)]
     assert len(list(stream_json(path, progress=start))) == 1
     assert sum(totals) == sum(done)
 
 
-def test_records_know_their_place(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.json", '[{"a": 1}, {"a": "x"}]')
+def test_record_error_names_its_location(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "r.json", '[{"a": 1}, {"a": "x"}]')
     first, second = stream_records(path)
     assert first.get("a", int) == 1
     with pytest.raises(DataError, match=r"r\.json: \[1\]\.a is str 'x', expected int"):
         second.get("a", int)
 
 
-def test_records_are_a_list_or_an_object_as_expected(tmp_path: Path) -> None:
-    listed, keyed = write(tmp_path / "l.json", "[{}]"), write(tmp_path / "k.json", '{"[k": {}}')
+def test_stream_records_requires_list_or_object_as_requested(tmp_path: Path) -> None:
+    listed, keyed = write_file(tmp_path / "l.json", "[{}]"), write_file(tmp_path / "k.json", '{"[k": {}}')
     assert [record.location for record in stream_records(keyed, keyed=True)] == ["[k"]
     with pytest.raises(DataError, match="the file is a list, expected an object of records"):
         list(stream_records(listed, keyed=True))
     with pytest.raises(DataError, match="the file is an object, expected a list of records"):
         list(stream_records(keyed))
     with pytest.raises(DataError, match=r"\[0\] is int 3, expected a JSON object"):
-        list(stream_records(write(tmp_path / "n.json", "[3]")))
+        list(stream_records(write_file(tmp_path / "n.json", "[3]")))
 
 
-def test_named_lists_come_element_by_element(tmp_path: Path, piece: int) -> None:
-    path = write(
+def test_stream_lists_yields_elements_of_named_lists(tmp_path: Path, chunk_size: int) -> None:
+    path = write_file(
         tmp_path / "f.json", '{"info": {"a": [1]}, "rows": [{"n": 1}, {"n": 2}], "end": 3, "none": []}'
     )
     found = list(stream_lists(path, ("rows", "none")))
@@ -214,13 +214,13 @@ def test_named_lists_come_element_by_element(tmp_path: Path, piece: int) -> None
         ('{"rows": []} 1', r"unexpected content after the end \(.+ ends in \.jsonl\) at line 1 column 14"),
     ],
 )
-def test_named_lists_must_be_there(tmp_path: Path, text: str, message: str) -> None:
+def test_missing_or_malformed_named_list_raises_data_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        list(stream_lists(write(tmp_path / "f.json", text), ("rows",)))
+        list(stream_lists(write_file(tmp_path / "f.json", text), ("rows",)))
 
 
-def test_lines_are_records_and_empty_ones_are_passed_over(tmp_path: Path) -> None:
-    path = write(tmp_path / "l.jsonl", '{"a": 1}\n\n  \n{"a": 2}')
+def test_stream_jsonl_yields_records_and_skips_empty_lines(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "l.jsonl", '{"a": 1}\n\n  \n{"a": 2}')
     assert [(record.location, record.get("a", int)) for record in stream_jsonl(path)] == [
         ("line 1", 1),
         ("line 4", 2),
@@ -237,13 +237,13 @@ def test_lines_are_records_and_empty_ones_are_passed_over(tmp_path: Path) -> Non
         ("[" * 200_000, r"line 1 contains .* nested too deeply"),
     ],
 )
-def test_faulty_lines_are_reported_with_their_number(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_line_error_names_line_number(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=r"l\.jsonl: " + message):
-        list(stream_jsonl(write(tmp_path / "l.jsonl", text)))
+        list(stream_jsonl(write_file(tmp_path / "l.jsonl", text)))
 
 
 @pytest.mark.parametrize("reader", [stream_json, stream_jsonl])
-def test_files_that_cannot_be_read_are_reported(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
+def test_unreadable_file_raises_data_error(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
     (tmp_path / "latin.json").write_bytes(b'["\xff"]')
     for name, message in (("none.json", "no such file"), ("latin.json", "UTF-8"), (".", "cannot be read")):
         with pytest.raises(DataError, match=message):

@@ -7,22 +7,22 @@ from hypothesis import strategies as st
 
 from lxmert.data.jsonl import JsonlExample, read_jsonl
 from lxmert.errors import DataError
-from tests.data.write_files import write_lines
+from tests.data.write_files import write_json_lines
 
 
 def read_one(tmp_path: Path, **record: Any) -> JsonlExample:
-    (example,) = read_jsonl(write_lines(tmp_path / "own.jsonl", record))
+    (example,) = read_jsonl(write_json_lines(tmp_path / "own.jsonl", record))
     return example
 
 
-def test_a_caption(tmp_path: Path) -> None:
+def test_line_without_answers_is_a_caption(tmp_path: Path) -> None:
     example = read_one(tmp_path, image="beach", sentence="A dog.")
     assert example == JsonlExample(("beach",), "A dog.")
     assert example.image == "beach"
 
 
-def test_several_sentences_share_what_the_line_says(tmp_path: Path) -> None:
-    path = write_lines(
+def test_sentences_of_one_line_share_image_answer_and_id(tmp_path: Path) -> None:
+    path = write_json_lines(
         tmp_path / "own.jsonl", {"image": "b", "sentences": ["A dog?", "A pet?"], "answer": "yes", "id": 7}
     )
     assert read_jsonl(path) == [
@@ -31,7 +31,7 @@ def test_several_sentences_share_what_the_line_says(tmp_path: Path) -> None:
     ]
 
 
-def test_scores_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_answer_scores_are_kept_unchanged(tmp_path: Path) -> None:
     example = read_one(tmp_path, image="b", sentence="?", answers={"red": 0.9, "pink": 0.3})
     assert example.answers == {"red": 0.9, "pink": 0.3}
     assert read_one(tmp_path, image="b", sentence="?", answers={}).answers == {}
@@ -52,23 +52,23 @@ def test_scores_are_taken_as_they_are(tmp_path: Path) -> None:
         ([], {}),
     ],
 )
-def test_people_count_as_if_ten_had_been_asked(
+def test_answer_list_is_scored_as_if_from_ten_annotators(
     tmp_path: Path, given_answers: list[str], expected: dict[str, float]
 ) -> None:
     assert read_one(tmp_path, image="b", sentence="?", answers=given_answers).answers == expected
 
 
-def test_scores_above_1_by_a_rounding_error_are_1(tmp_path: Path) -> None:
+def test_scores_above_1_by_rounding_error_are_clipped_to_1(tmp_path: Path) -> None:
     rounded = {"image": "a", "sentence": "x", "answers": {"y": 0.7 + 0.2 + 0.1 + 2e-7, "z": 0.3}}
     assert read_one(tmp_path, **rounded).answers == {"y": 1.0, "z": 0.3}
 
 
-def test_a_sentence_about_a_pair(tmp_path: Path) -> None:
+def test_image_pair_line_has_label_and_id(tmp_path: Path) -> None:
     example = read_one(tmp_path, image=["left", "right"], sentence="Both.", label=False, id="p-1")
     assert example == JsonlExample(("left", "right"), "Both.", None, False, "p-1")
 
 
-def test_remarks_are_passed_over(tmp_path: Path) -> None:
+def test_underscore_fields_are_ignored(tmp_path: Path) -> None:
     assert read_one(tmp_path, image="b", sentence="A dog.", _from="me").sentence == "A dog."
 
 
@@ -104,8 +104,8 @@ def test_remarks_are_passed_over(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_malformed_lines_are_reported(tmp_path: Path, record: dict[str, Any], message: str) -> None:
-    path = write_lines(tmp_path / "own.jsonl", {"image": "a", "sentence": "x"}, record)
+def test_malformed_line_raises_data_error(tmp_path: Path, record: dict[str, Any], message: str) -> None:
+    path = write_json_lines(tmp_path / "own.jsonl", {"image": "a", "sentence": "x"}, record)
     with pytest.raises(DataError, match=r"own\.jsonl: " + message):
         read_jsonl(path)
 
@@ -123,10 +123,10 @@ RECORDS = st.fixed_dictionaries(
 
 @settings(max_examples=40)
 @given(records=st.lists(RECORDS, max_size=4))
-def test_written_records_are_read_again(
+def test_written_records_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
 ) -> None:
-    path = write_lines(tmp_path_factory.getbasetemp() / "any.jsonl", *records)
+    path = write_json_lines(tmp_path_factory.getbasetemp() / "any.jsonl", *records)
     expected = [
         JsonlExample(
             tuple(record["image"]) if isinstance(record["image"], list) else (record["image"],),

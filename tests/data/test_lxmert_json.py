@@ -16,7 +16,7 @@ from lxmert.data.lxmert_json import (
 )
 from lxmert.data.nlvr2 import Nlvr2Example
 from lxmert.errors import DataError
-from tests.data.write_files import write
+from tests.data.write_files import write_file
 
 WORDS = st.text(max_size=6)
 LABELS = st.dictionaries(WORDS, st.floats(0, 1), max_size=3)
@@ -36,7 +36,7 @@ def test_every_sentence_of_every_source_is_one_text(tmp_path: Path) -> None:
         },
         {"img_id": "7", "sentf": {}},
     ]
-    assert read_lxmert_pretraining(write(tmp_path / "p.json", value)) == [
+    assert read_lxmert_pretraining(write_file(tmp_path / "p.json", value)) == [
         ImageText("COCO_val2014_000000000042", "A dog.", "mscoco"),
         ImageText("COCO_val2014_000000000042", "A cat.", "mscoco"),
         ImageText("COCO_val2014_000000000042", "How many?", "vqa", {"2": 1.0, "two": 0.3}),
@@ -51,7 +51,7 @@ def test_equal_labels_and_names_are_one_object(tmp_path: Path) -> None:
         {"img_id": str(n), "sentf": {"gqa": ["Is it?", "Is it so?"]}, "labelf": {"gqa": [{"yes": 1.0}] * 2}}
         for n in range(3)
     ]
-    texts = read_lxmert_pretraining(write(tmp_path / "p.json", entries))
+    texts = read_lxmert_pretraining(write_file(tmp_path / "p.json", entries))
     assert len({id(text.answers) for text in texts}) == 1
     assert len({id(text.source) for text in texts}) == 1
     assert texts[0].image is texts[1].image
@@ -88,7 +88,7 @@ def test_written_texts_are_read_again(
             for source, pairs in sources.items()
             for sentence, label in pairs
         ]
-    path = write(tmp_path_factory.getbasetemp() / "texts.json", value)
+    path = write_file(tmp_path_factory.getbasetemp() / "texts.json", value)
     assert read_lxmert_pretraining(path) == expected
 
 
@@ -122,15 +122,15 @@ def test_written_texts_are_read_again(
 )
 def test_malformed_texts_are_reported_with_their_place(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(DataError, match=r"p\.json: .*" + message):
-        read_lxmert_pretraining(write(tmp_path / "p.json", value))
+        read_lxmert_pretraining(write_file(tmp_path / "p.json", value))
 
 
 def test_a_label_above_1_and_half_a_character_are_reported(tmp_path: Path) -> None:
     question = {"question_id": 1, "img_id": "i", "sent": "Who?", "label": {"red": 3}}
     with pytest.raises(DataError, match=r"v\.json: \[0\].label has a score above 1, expected 0 to 1"):
-        read_lxmert_vqa(write(tmp_path / "v.json", [question]))
+        read_lxmert_vqa(write_file(tmp_path / "v.json", [question]))
     with pytest.raises(DataError, match=r"v\.json: \[0\].sent is .* character 1 is half of a surrogate pair"):
-        read_lxmert_vqa(write(tmp_path / "v.json", [question | {"sent": "W\udc00"}]))
+        read_lxmert_vqa(write_file(tmp_path / "v.json", [question | {"sent": "W\udc00"}]))
 
 
 def test_vqa_questions(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_vqa_questions(tmp_path: Path) -> None:
         "sent": "What is this?",
     }
     bare = {"img_id": "COCO_test2015_000000000001", "question_id": 1, "sent": "Who?"}
-    assert read_lxmert_vqa(write(tmp_path / "v.json", [labelled, bare])) == [
+    assert read_lxmert_vqa(write_file(tmp_path / "v.json", [labelled, bare])) == [
         LabelledQuestion(
             458752000,
             "COCO_train2014_000000458752",
@@ -158,7 +158,7 @@ def test_vqa_questions(tmp_path: Path) -> None:
 
 def test_gqa_questions_keep_their_zeros(tmp_path: Path) -> None:
     value = [{"question_id": "07333408", "img_id": "2375429", "sent": "Is it?", "label": {"yes": 1.0}}]
-    (question,) = read_lxmert_gqa(write(tmp_path / "g.json", value))
+    (question,) = read_lxmert_gqa(write_file(tmp_path / "g.json", value))
     assert question == LabelledQuestion("07333408", "2375429", "Is it?", {"yes": 1.0})
 
 
@@ -172,7 +172,7 @@ def test_pairs(tmp_path: Path) -> None:
         "uid": "nlvr2_valid_0",
     }
     unknown = {key: value for key, value in pair.items() if key != "label"} | {"identifier": "dev-850-1-1"}
-    known, without = read_lxmert_nlvr2(write(tmp_path / "n.json", [pair, unknown]))
+    known, without = read_lxmert_nlvr2(write_file(tmp_path / "n.json", [pair, unknown]))
     assert known == Nlvr2Example(
         "dev-850-0-1", "Two.", False, "dev-850-0-img0", "dev-850-0-img1", "dev-850--1"
     )
@@ -200,10 +200,10 @@ def test_malformed_questions_are_reported_with_their_place(
 ) -> None:
     record = {"img_id": "a", "sent": "b", "img0": "c", "img1": "d"} | changes
     with pytest.raises(DataError, match=r"q\.json: \[0\]\." + message):
-        reader(write(tmp_path / "q.json", [record]))
+        reader(write_file(tmp_path / "q.json", [record]))
 
 
 def test_questions_that_occur_twice_are_refused(tmp_path: Path) -> None:
     record = {"question_id": 5, "img_id": "a", "sent": "b"}
     with pytest.raises(DataError, match=r"\[1\].question_id 5 occurs twice"):
-        read_lxmert_vqa(write(tmp_path / "q.json", [record, record]))
+        read_lxmert_vqa(write_file(tmp_path / "q.json", [record, record]))

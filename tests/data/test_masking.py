@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lxmert.data.masking import ObjectMasking, RandomStream, WordMasking, random_generator
 from lxmert.errors import ConfigurationError
-from tests.data.binomial import assert_as_often, bounds
+from tests.data.binomial import assert_binomial_count, binomial_bounds
 
 VOCABULARY, MASK = 1000, 103
 RATES = st.tuples(st.floats(0.05, 0.95), st.floats(0, 1), st.floats(0, 1)).map(
@@ -21,8 +21,8 @@ def numbers(seed: int, *shape: int) -> np.ndarray:
 
 def test_the_bounds_of_the_tests_are_those_of_a_binomial() -> None:
     # 10 throws of a fair coin: 0, 1 or 2 heads have the probability 56/1024, 0 or 1 have 11/1024.
-    assert bounds(10, 0.5, doubt=0.02) == (2, 8)
-    assert bounds(10, 0.5, doubt=0.06) == (3, 7)
+    assert binomial_bounds(10, 0.5, tail_probability=0.02) == (2, 8)
+    assert binomial_bounds(10, 0.5, tail_probability=0.06) == (3, 7)
 
 
 def test_random_numbers_are_those_of_philox_with_seed_and_draw_as_its_key() -> None:
@@ -53,7 +53,7 @@ def test_numbers_of_neighbouring_draws_are_not_alike() -> None:
     # Correlations of 4,000 independent pairs have a standard deviation of 0.016.
     assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.1
     assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 0.1
-    assert_as_often(int((drawn[:, 0] < 0.5).sum()), 4000, 0.5)
+    assert_binomial_count(int((drawn[:, 0] < 0.5).sum()), 4000, 0.5)
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,12 +68,12 @@ def test_words_are_hidden_as_often_as_asked_for(rates: tuple[float, float, float
     assert np.array_equal(labels[chosen], ids[chosen])
     assert np.array_equal(shown[~chosen], ids[~chosen])
     rate, mask_share, random_share = rates
-    assert_as_often(int(chosen.sum()), int(may.sum()), rate)
+    assert_binomial_count(int(chosen.sum()), int(may.sum()), rate)
     masked = int((shown[chosen] == MASK).sum())
     # A random piece is [MASK] once in a thousand times, and the right one once in a thousand.
-    assert_as_often(masked, int(chosen.sum()), mask_share + random_share / VOCABULARY)
+    assert_binomial_count(masked, int(chosen.sum()), mask_share + random_share / VOCABULARY)
     other = int(((shown != MASK) & (shown != ids) & chosen).sum())
-    assert_as_often(other, int(chosen.sum()), random_share * (1 - 2 / VOCABULARY))
+    assert_binomial_count(other, int(chosen.sum()), random_share * (1 - 2 / VOCABULARY))
 
 
 def test_random_words_come_from_the_whole_vocabulary() -> None:
@@ -83,7 +83,7 @@ def test_random_words_come_from_the_whole_vocabulary() -> None:
     counts = np.bincount(shown.ravel(), minlength=7)
     assert len(counts) == 7
     for count in counts.tolist():
-        assert_as_often(count, 10_000, 1 / 7)
+        assert_binomial_count(count, 10_000, 1 / 7)
 
 
 def test_the_released_rates_are_the_default() -> None:
@@ -100,9 +100,9 @@ def test_objects_are_hidden_as_often_as_asked_for(rates: tuple[float, float, flo
     assert not (blank & random).any()
     assert not ((blank | random) & ~chosen).any()
     rate, zero_share, random_share = rates
-    assert_as_often(int(chosen.sum()), int(is_object.sum()), rate)
-    assert_as_often(int(blank.sum()), int(chosen.sum()), zero_share)
-    assert_as_often(int(random.sum()), int(chosen.sum()), random_share)
+    assert_binomial_count(int(chosen.sum()), int(is_object.sum()), rate)
+    assert_binomial_count(int(blank.sum()), int(chosen.sum()), zero_share)
+    assert_binomial_count(int(random.sum()), int(chosen.sum()), random_share)
 
 
 @pytest.mark.parametrize("masking", [WordMasking, ObjectMasking])

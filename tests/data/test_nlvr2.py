@@ -6,7 +6,7 @@ import pytest
 
 from lxmert.data.nlvr2 import Nlvr2Example, read_nlvr2
 from lxmert.errors import DataError
-from tests.data.write_files import write_lines
+from tests.data.write_files import write_json_lines
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:
-    (example,) = read_nlvr2(write_lines(tmp_path / "train.json", record()))
+    (example,) = read_nlvr2(write_json_lines(tmp_path / "train.json", record()))
     assert example == Nlvr2Example(
         identifier="train-10171-0-2",
         sentence="Two dogs.",
@@ -40,19 +40,19 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     ("label", "expected"), [("True", True), ("false", False), (True, True), (False, False), (None, None)]
 )
 def test_labels_are_words(tmp_path: Path, label: Any, expected: bool | None) -> None:
-    assert read_nlvr2(write_lines(tmp_path / "a.json", record(label=label)))[0].label is expected
+    assert read_nlvr2(write_json_lines(tmp_path / "a.json", record(label=label)))[0].label is expected
 
 
 def test_pictures_named_by_path_keep_their_names(tmp_path: Path) -> None:
     pair = record(left_url="images/dev/scenes_dev_000000000004.png", right_url="other.jpeg")
-    example = read_nlvr2(write_lines(tmp_path / "a.json", pair))[0]
+    example = read_nlvr2(write_json_lines(tmp_path / "a.json", pair))[0]
     assert (example.left_image, example.right_image) == ("scenes_dev_000000000004", "other")
 
 
 def test_without_addresses_the_official_names_stand(tmp_path: Path) -> None:
-    example = read_nlvr2(write_lines(tmp_path / "a.json", {"identifier": "test1-0-1-3", "sentence": "One."}))[
-        0
-    ]
+    example = read_nlvr2(
+        write_json_lines(tmp_path / "a.json", {"identifier": "test1-0-1-3", "sentence": "One."})
+    )[0]
     assert (example.left_image, example.right_image) == ("test1-0-1-img0", "test1-0-1-img1")
     assert (example.label, example.left_url, example.directory) == (None, None, None)
     assert example.group == "test1-0--3"
@@ -60,13 +60,13 @@ def test_without_addresses_the_official_names_stand(tmp_path: Path) -> None:
 
 def test_names_and_addresses_of_a_pair_are_stored_once(tmp_path: Path) -> None:
     lines = record(), record(identifier="train-10171-0-1")
-    first, second = read_nlvr2(write_lines(tmp_path / "a.json", *lines))
+    first, second = read_nlvr2(write_json_lines(tmp_path / "a.json", *lines))
     for name in ("left_image", "right_image", "left_url", "right_url", "sentence"):
         assert getattr(first, name) is getattr(second, name)
 
 
 def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
-    path = write_lines(
+    path = write_json_lines(
         tmp_path / "a.json", record(), record(identifier="train-10171-0-1"), record(identifier="train-1-1-0")
     )
     assert read_nlvr2(path).images == [
@@ -95,7 +95,7 @@ def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_lines_are_reported(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    path = write_lines(tmp_path / "a.json", record(), record(identifier="train-1-1-1") | changes)
+    path = write_json_lines(tmp_path / "a.json", record(), record(identifier="train-1-1-1") | changes)
     with pytest.raises(DataError, match=r"a\.json: " + message):
         read_nlvr2(path)
 
@@ -117,7 +117,7 @@ def test_published_sentences_are_read(
 
 def test_own_lines_are_pairs_whose_sentence_is_their_group(tmp_path: Path) -> None:
     both = {"image": ["day 1/a.png", "day 2/a"], "sentence": "Both are open.", "label": True}
-    path = write_lines(
+    path = write_json_lines(
         tmp_path / "own val.jsonl",
         both,
         {**both, "image": ["c", "d"], "label": False, "id": 7},
@@ -147,6 +147,6 @@ def test_own_lines_are_pairs_whose_sentence_is_their_group(tmp_path: Path) -> No
 )
 def test_own_lines_that_are_no_pairs_are_named(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
     line = {"image": ["a", "b"], "sentence": "Both.", "label": True}
-    path = write_lines(tmp_path / "own.jsonl", {**line, "id": "1"}, line | changes)
+    path = write_json_lines(tmp_path / "own.jsonl", {**line, "id": "1"}, line | changes)
     with pytest.raises(DataError, match=r"own\.jsonl: " + told):
         read_nlvr2(path)

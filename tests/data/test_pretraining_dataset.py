@@ -19,7 +19,7 @@ from lxmert.data.pretraining_dataset import PretrainingCollator, PretrainingData
 from lxmert.data.region_source import RegionSource, open_regions
 from lxmert.errors import DataError
 from lxmert.tokenization import LxmertTokenizerFast
-from tests.data.binomial import assert_as_often
+from tests.data.binomial import assert_binomial_count
 from tests.data.stores import random_regions, write_store
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -171,9 +171,9 @@ class TestPairs:
             matched[item.is_matched] += 1
             if not item.is_matched and image == 0:
                 donors[int(inside[0]) - 5] += 1
-        assert_as_often(matched[True], sum(matched.values()), 0.5)
+        assert_binomial_count(matched[True], sum(matched.values()), 0.5)
         # Image 2 has 20 of the 45 sentences that are not about image 0.
-        assert_as_often(donors[2], sum(donors.values()), 20 / 45)
+        assert_binomial_count(donors[2], sum(donors.values()), 20 / 45)
 
     def test_the_batch_says_which(self, regions: RegionSource) -> None:
         data = dataset(regions)
@@ -200,8 +200,8 @@ class TestAnswers:
         # Red 0.9; "two" and "the 2" meet in 2, together 0.9; "cow" is unknown.
         assert data.answer_scores(1) == pytest.approx({0: 0.9, 1: 0.9})
         assert set(drawn) == {-100, 0, 1}
-        assert_as_often(drawn[-100], 2000, 0.5)
-        assert_as_often(drawn[0], drawn[0] + drawn[1], 0.5)
+        assert_binomial_count(drawn[-100], 2000, 0.5)
+        assert_binomial_count(drawn[0], drawn[0] + drawn[1], 0.5)
 
     def test_unequal_scores_are_drawn_unequally(self, regions: RegionSource) -> None:
         texts = [ImageText(f"image{n}", "word0", "vqa", {"red": 0.3, "yes": 0.9, "2": 0.0}) for n in range(2)]
@@ -209,7 +209,7 @@ class TestAnswers:
         data = PretrainingDataset(texts, TOKENIZER, 11, regions, ANSWERS, settings)
         drawn = Counter(data[draw].answer for draw in range(4000))
         assert set(drawn) == {0, 2}
-        assert_as_often(drawn[0], 4000, 0.25)
+        assert_binomial_count(drawn[0], 4000, 0.25)
 
     def test_scores_that_meet_add_up_to_one_at_most(self, regions: RegionSource) -> None:
         texts = [ImageText("image0", "word0", "vqa", {"two": 0.9, "2": 0.6})] * 2
@@ -254,8 +254,8 @@ class TestWords:
                 pieces += length - 2
                 chosen += int(asked.sum())
                 masked += int((shown[asked] == MASK).sum())
-        assert_as_often(chosen, pieces, 0.15)
-        assert_as_often(masked, chosen, 0.8 + 0.1 / len(WORDS))
+        assert_binomial_count(chosen, pieces, 0.15)
+        assert_binomial_count(masked, chosen, 0.8 + 0.1 / len(WORDS))
 
     def test_nothing_is_hidden_on_request(self, regions: RegionSource) -> None:
         data = dataset(regions, words=None)
@@ -300,10 +300,10 @@ class TestObjects:
             assert (other[:, None] == everything).all(dim=2).any(dim=1).all()
             for name, found in (("real", real), ("hidden", hidden), ("zero", zero), ("same", same)):
                 counted[name] += int(found.sum())
-        assert_as_often(counted["hidden"], counted["real"], 0.15)
+        assert_binomial_count(counted["hidden"], counted["real"], 0.15)
         # A replacement is of an image without objects, and so zeros, for 5 sentences of 50; and it is the
         # object itself for 1 or 4 sentences in 10, each time for one object of one to six.
-        assert_as_often(counted["zero"], counted["hidden"], 0.8 + 0.1 * 5 / 50)
+        assert_binomial_count(counted["zero"], counted["hidden"], 0.8 + 0.1 * 5 / 50)
         assert counted["same"] > 0.1 * counted["hidden"] * 0.7
 
     def test_replacements_are_of_images_with_many_sentences_more_often(self, regions: RegionSource) -> None:
@@ -321,9 +321,9 @@ class TestObjects:
                 if image == 2:
                     places[int((owners[2][1] == features).all(dim=1).nonzero())] += 1
         for image in range(IMAGES):
-            assert_as_often(found[image], sum(found.values()), (20 if image == 2 else 5) / 50)
+            assert_binomial_count(found[image], sum(found.values()), (20 if image == 2 else 5) / 50)
         for place in range(6):
-            assert_as_often(places[place], found[2], 1 / 6)
+            assert_binomial_count(places[place], found[2], 1 / 6)
 
     def test_classes_of_all_objects_are_asked_for_by_confidence(self, regions: RegionSource) -> None:
         data = dataset(regions)

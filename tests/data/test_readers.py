@@ -19,7 +19,7 @@ from lxmert.data.visual_genome import read_image_ids
 from lxmert.data.visual_genome_texts import read_question_answers, read_region_phrases
 from lxmert.data.vqa import VqaExample, read_vqa, read_vqa_annotations
 from lxmert.errors import DataError
-from tests.data.write_files import write
+from tests.data.write_files import write_file
 
 
 def question(number: int, image: int = 7) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def annotation(number: int, image: int = 7) -> dict[str, Any]:
 def files(tmp_path: Path) -> tuple[Path, Path]:
     questions = {"data_type": "mscoco", "data_subtype": "val", "questions": [question(2), question(1, 8)]}
     annotations = {"annotations": [annotation(1, 8), annotation(2)]}
-    return write(tmp_path / "q.json", questions), write(tmp_path / "a.json", annotations)
+    return write_file(tmp_path / "q.json", questions), write_file(tmp_path / "a.json", annotations)
 
 
 def test_questions_are_joined_with_their_annotations_in_file_order(files: tuple[Path, Path]) -> None:
@@ -73,8 +73,8 @@ def test_equal_annotators_are_remembered(tmp_path: Path) -> None:
     same = annotation(1)
     same["answers"] = [{"answer": "red"}, {"answer": "blue"}]
     data = read_vqa(
-        write(tmp_path / "q.json", {"questions": [question(1)]}),
-        write(tmp_path / "a.json", {"annotations": [same]}),
+        write_file(tmp_path / "q.json", {"questions": [question(1)]}),
+        write_file(tmp_path / "a.json", {"annotations": [same]}),
     )
     assert len(data[0].annotators) == 2
     assert len(set(data[0].annotators)) == 1
@@ -115,14 +115,17 @@ def test_questions_alone_have_no_answers(files: tuple[Path, Path]) -> None:
 def test_malformed_files_are_reported_with_their_place(
     tmp_path: Path, questions: Any, annotations: list[Any], message: str
 ) -> None:
-    paths = write(tmp_path / "q.json", questions), write(tmp_path / "a.json", {"annotations": annotations})
+    paths = (
+        write_file(tmp_path / "q.json", questions),
+        write_file(tmp_path / "a.json", {"annotations": annotations}),
+    )
     with pytest.raises(DataError, match=message):
         read_vqa(*paths)
 
 
 def test_bottomless_nesting_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"q\.json: nested too deeply"):
-        read_vqa(write(tmp_path / "q.json", '{"questions": ' + "[" * 100_000))
+        read_vqa(write_file(tmp_path / "q.json", '{"questions": ' + "[" * 100_000))
 
 
 def test_missing_file_is_reported(tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def test_own_lines_under_another_ending_are_told_what_ending_they_need(tmp_path:
     line = '{"image": "x", "sentence": "?", "answer": "red"}\n'
     for name, lines in (("own.json", line * 2), ("own.csv", "photo,question,answer\nx,?,red\n")):
         with pytest.raises(DataError, match=r"a\.json: no such file.* ends in \.jsonl"):
-            read_vqa(write(tmp_path / name, lines), tmp_path / "a.json")
+            read_vqa(write_file(tmp_path / name, lines), tmp_path / "a.json")
     for read in (read_vqa, read_vqa_annotations):
         with pytest.raises(DataError, match=r"one object per line .* ends in \.jsonl"):
             read(tmp_path / "own.json")
@@ -156,7 +159,7 @@ def instances(**changes: Any) -> dict[str, Any]:
 
 
 def test_instances_are_read_per_image(tmp_path: Path) -> None:
-    images = read_instances(write(tmp_path / "i.json", instances()))
+    images = read_instances(write_file(tmp_path / "i.json", instances()))
     assert list(images) == [5, 6]
     one, empty = images[5], images[6]
     assert (one.file_name, one.size_hw, len(one)) == ("a.png", (100, 200), 2)
@@ -167,14 +170,14 @@ def test_instances_are_read_per_image(tmp_path: Path) -> None:
     assert one.is_crowd.tolist() == [True, False]
     assert (len(empty), empty.boxes_xyxy_px.shape, empty.size_hw) == (0, (0, 4), (50, 60))
     turned = dict(reversed(instances().items()))
-    again = read_instances(write(tmp_path / "turned.json", turned))
+    again = read_instances(write_file(tmp_path / "turned.json", turned))
     assert list(again) == [5, 6]
     assert again[5].category_names == ("cat", "")
 
 
 def test_boxes_of_no_width_or_height_are_left_out(tmp_path: Path) -> None:
     for bbox in ([1, 2, 0, 4], [1, 2, 3.5, 0.0]):
-        image = read_instances(write(tmp_path / "i.json", instances(bbox=bbox)))[5]
+        image = read_instances(write_file(tmp_path / "i.json", instances(bbox=bbox)))[5]
         assert (len(image), image.category_ids.tolist(), image.boxes_xyxy_px.tolist()) == (
             1,
             [4],
@@ -198,7 +201,7 @@ def test_malformed_boxes_are_reported_with_their_place(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        read_instances(write(tmp_path / "i.json", instances(**changes)))
+        read_instances(write_file(tmp_path / "i.json", instances(**changes)))
 
 
 def test_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
@@ -237,7 +240,7 @@ def test_cycles_are_looked_for_again_after_a_file_was_read_but_not_meanwhile(
         return lambda done: None
 
     # The mistakes of the files are found with their first record.
-    path = write(tmp_path / "wrong.json", "[1]")
+    path = write_file(tmp_path / "wrong.json", "[1]")
     assert gc.isenabled()
     with pytest.raises(DataError):
         read(path, progress=start)

@@ -18,7 +18,7 @@ from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Subset, TaskExampl
 from lxmert.data.task_split import SplitExamples, TaskSplit
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError, VocabularyError
-from tests.data.write_files import write, write_lines
+from tests.data.write_files import write_file, write_json_lines
 
 
 def vqa_files(folder: Path, split: str, first_id: int, images: list[int]) -> None:
@@ -38,8 +38,8 @@ def vqa_files(folder: Path, split: str, first_id: int, images: list[int]) -> Non
                 "answers": answers,
             }
         )
-    write(folder / f"annotations/vqa_{split}_questions.json", {"questions": questions})
-    write(folder / f"annotations/vqa_{split}_annotations.json", {"annotations": annotations})
+    write_file(folder / f"annotations/vqa_{split}_questions.json", {"questions": questions})
+    write_file(folder / f"annotations/vqa_{split}_annotations.json", {"annotations": annotations})
 
 
 def vqa_split(folder: Path, name: str, subset: Subset | None = None) -> SplitExamples:
@@ -139,7 +139,7 @@ GQA = {
 
 
 def test_gqa_answers_count_as_they_are_spelled(tmp_path: Path) -> None:
-    write(tmp_path / "annotations/gqa_val_questions.json", GQA)
+    write_file(tmp_path / "annotations/gqa_val_questions.json", GQA)
     split = TaskSplit(GqaReader(tmp_path, GqaFiles()), "val").read()
     assert ids(split) == ["07", "7", "3"]
     assert [example.kind for example in split.examples] == ["verify", "query", None]
@@ -156,8 +156,8 @@ def test_gqa_answers_count_as_they_are_spelled(tmp_path: Path) -> None:
 
 
 def test_images_are_found_with_the_ending_they_have(tmp_path: Path) -> None:
-    write(tmp_path / "annotations/gqa_val_questions.json", GQA)
-    write(tmp_path / "images/val/n1.png", "")
+    write_file(tmp_path / "annotations/gqa_val_questions.json", GQA)
+    write_file(tmp_path / "images/val/n1.png", "")
     files = TaskSplit(GqaReader(tmp_path, GqaFiles()), "val").read().image_files(with_boxes=False)
     assert files["n1"].path.name == "n1.png"
     # What is not there keeps its name, which the error about it then tells.
@@ -177,7 +177,7 @@ NLVR2 = [
 
 
 def test_pairs_have_left_and_right_and_a_truth_value(tmp_path: Path) -> None:
-    write(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
+    write_file(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
     reader = Nlvr2Reader(tmp_path, Nlvr2Files(images="images/{split}/{directory}", image_name="{image}.png"))
     split = TaskSplit(reader, "train").read()
     assert [example.images for example in split.examples] == [
@@ -207,13 +207,13 @@ def test_pictures_of_one_file_name_in_several_folders_are_refused(tmp_path: Path
          "right_url": f"images/p{n}/right{n}.png"}
         for n in range(3)
     ]  # fmt: skip
-    write(tmp_path / "annotations/nlvr2_dev.json", "\n".join(map(json.dumps, pairs)))
+    write_file(tmp_path / "annotations/nlvr2_dev.json", "\n".join(map(json.dumps, pairs)))
     told = r"nlvr2_dev\.json: images/p0/left.png and images/p1/left.png are both called 'left'.*; rename one"
     with pytest.raises(DataError, match=told):
         TaskSplit(Nlvr2Reader(tmp_path, Nlvr2Files()), "dev").read()
     for number, pair in enumerate(pairs):  # The same picture again, written in two ways.
         pair["left_url"] = ("images/p0/left.png", "./images/p0/left.png")[number % 2]
-    write(tmp_path / "annotations/nlvr2_dev.json", "\n".join(map(json.dumps, pairs)))
+    write_file(tmp_path / "annotations/nlvr2_dev.json", "\n".join(map(json.dumps, pairs)))
     split = TaskSplit(Nlvr2Reader(tmp_path, Nlvr2Files()), "dev").read()
     assert split.image_names() == ["left", "right0", "right1", "right2"]
 
@@ -221,7 +221,7 @@ def test_pictures_of_one_file_name_in_several_folders_are_refused(tmp_path: Path
 def instances(folder: Path, split: str, *names: str) -> None:
     images = [{"id": n, "file_name": name, "height": 20, "width": 30} for n, name in enumerate(names)]
     content = {"images": images, "annotations": [], "categories": []}
-    write(folder / f"annotations/instances_{split}.json", content)
+    write_file(folder / f"annotations/instances_{split}.json", content)
 
 
 def test_an_instances_file_names_each_image_asked_about_once(tmp_path: Path) -> None:
@@ -244,25 +244,25 @@ def test_an_instances_file_names_each_image_asked_about_once(tmp_path: Path) -> 
 def test_joined_splits_may_share_a_picture_but_not_a_name_of_two(tmp_path: Path) -> None:
     for number, split in enumerate(("one", "two")):
         questions = {f"{number}{n}": {"question": "Who?", "imageId": n} for n in ("n1", f"n{split}")}
-        write(tmp_path / f"annotations/gqa_{split}_questions.json", questions)
-        write(tmp_path / f"images/{split}/n1.png", "a picture")
+        write_file(tmp_path / f"annotations/gqa_{split}_questions.json", questions)
+        write_file(tmp_path / f"images/{split}/n1.png", "a picture")
     reader = GqaReader(tmp_path, GqaFiles())
     assert TaskSplit(reader, "one,two").read().image_names() == ["n1", "none", "ntwo"]
-    write(tmp_path / "images/two/n1.png", "a pictura")
+    write_file(tmp_path / "images/two/n1.png", "a pictura")
     with pytest.raises(DataError, match=r"images/one/n1.png and .*images/two/n1.png are both called 'n1'"):
         TaskSplit(reader, "one,two").read()
     assert TaskSplit(reader, "two").read().image_names() == ["n1", "ntwo"]
 
 
 def test_an_example_counts_among_the_first_images_only_with_all_of_its_own(tmp_path: Path) -> None:
-    write(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
+    write_file(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
     reader = Nlvr2Reader(tmp_path, Nlvr2Files())
     assert ids(TaskSplit(reader, "train", Subset(first_images=3)).read()) == ["train-1-0-2"]
     assert ids(TaskSplit(reader, "train", Subset(first_images=4)).read()) == ["train-1-0-2", "train-1-1-2"]
 
 
 def test_the_authors_files_give_the_same_kind_of_examples(tmp_path: Path) -> None:
-    write(
+    write_file(
         tmp_path / "vqa/minival.json",
         [
             {"question_id": 1, "img_id": "COCO_val2014_000000000042", "sent": "What?", "question_type": "a",
@@ -285,7 +285,7 @@ def test_the_authors_files_give_the_same_kind_of_examples(tmp_path: Path) -> Non
         (IGNORED_LABEL, {}),
     ]
     assert list(reader.vocabulary(split.examples, 1)) == ["nets", "odd"]
-    write(
+    write_file(
         tmp_path / "nlvr2/valid.json",
         [{"identifier": "dev-8-0-1", "img0": "dev-8-0-img0", "img1": "dev-8-0-img1", "label": 1,
           "sent": "Two", "uid": "nlvr2_dev_0"}],
@@ -300,16 +300,16 @@ def test_boxes_need_an_instances_file_that_has_the_image(vqa: Path) -> None:
     with pytest.raises(DataError, match="boxes come from an instances file, but the layout"):
         vqa_split(vqa, "one").image_files(with_boxes=True)
     box = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [1.0, 2.0, 3.0, 4.0]}
-    write(
+    write_file(
         vqa / "annotations/instances_val.json",
         {"images": [{"id": 7, "file_name": "n1.png", "height": 20, "width": 30}], "annotations": [box],
          "categories": [{"id": 1, "name": "thing"}]},
     )  # fmt: skip
-    write(vqa / "annotations/gqa_val_questions.json", {"07": GQA["07"]})
+    write_file(vqa / "annotations/gqa_val_questions.json", {"07": GQA["07"]})
     files = TaskSplit(GqaReader(vqa, GqaFiles()), "val").read().image_files(with_boxes=True)
     assert files["n1"].boxes_xyxy_px is not None
     assert files["n1"].boxes_xyxy_px.tolist() == [[1.0, 2.0, 4.0, 6.0]]
-    write(vqa / "annotations/gqa_val_questions.json", GQA)
+    write_file(vqa / "annotations/gqa_val_questions.json", GQA)
     with pytest.raises(DataError, match=r"1 of the 2 val images are not in the instances file.* 2"):
         TaskSplit(GqaReader(vqa, GqaFiles()), "val").read().image_files(with_boxes=True)
 
@@ -333,7 +333,7 @@ OWN = [
 
 
 def own_reader(folder: Path, split: str = "val", lines: list[dict[str, Any]] = OWN) -> LabelledReader:
-    write_lines(folder / f"own_{split}.jsonl", *lines)
+    write_json_lines(folder / f"own_{split}.jsonl", *lines)
     return LabelledReader(folder, VqaFiles(questions="own_{split}.jsonl", images="photos"))
 
 
@@ -343,7 +343,7 @@ def test_own_lines_are_questions_under_their_ids_with_images_of_any_folder(tmp_p
     assert ids(split) == ["q/1", "own_val-2", "own_val-3", 7]
     assert [example.text for example in split.examples][1:3] == ["何色?", "Nobody knows?"]
     assert split.image_names() == ["day 1/a.png", "day 2/a.png", "b"]
-    write(tmp_path / "photos/b.png", "a picture")
+    write_file(tmp_path / "photos/b.png", "a picture")
     files = split.image_files(with_boxes=False)
     assert files["day 2/a.png"].path == tmp_path / "photos/day 2/a.png"
     assert files["b"].path == tmp_path / "photos/b.png"
@@ -432,7 +432,7 @@ def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: 
         return lambda done: None
 
     images = [{"id": one, "file_name": f"{one}.png", "height": 2, "width": 3} for one in (7, 3, 9)]
-    write(
+    write_file(
         vqa / "annotations/instances_one.json",
         {"images": images, "annotations": [], "categories": []},
     )
@@ -448,9 +448,9 @@ def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: 
 def test_choices_are_read_in_sight_and_once_where_questions_are_to_be_scored(
     tmp_path: Path, purpose: Purpose
 ) -> None:
-    write(tmp_path / "annotations/gqa_val_questions.json", GQA)
+    write_file(tmp_path / "annotations/gqa_val_questions.json", GQA)
     choices = {key: {"valid": ["yes", "no"], "plausible": ["no"]} for key in GQA}
-    write(tmp_path / "annotations/gqa_val_choices.json", choices)
+    write_file(tmp_path / "annotations/gqa_val_choices.json", choices)
     for kind in ("questions", "choices"):
         with (tmp_path / f"annotations/gqa_val_{kind}.json").open("a", encoding="utf-8") as file:
             file.writelines(" " * 1_000_000 for _ in range(20))

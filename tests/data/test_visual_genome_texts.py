@@ -11,7 +11,7 @@ from lxmert.data.visual_genome_texts import (
     read_region_phrases,
 )
 from lxmert.errors import DataError
-from tests.data.write_files import write
+from tests.data.write_files import write_file
 
 
 def region(phrase: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def test_phrases_are_read_per_image(tmp_path: Path) -> None:
         {"image_id": 2, "regions": []},
         {"id": 7, "regions": [region("a door")]},
     ]
-    assert read_region_phrases(write(tmp_path / "r.json", value)) == [
+    assert read_region_phrases(write_file(tmp_path / "r.json", value)) == [
         RegionPhrases(5, ("a red cat", "a door")),
         RegionPhrases(2, ()),
         RegionPhrases(7, ("a door",)),
@@ -33,13 +33,13 @@ def test_phrases_are_read_per_image(tmp_path: Path) -> None:
 
 def test_questions_are_read_with_their_answers(tmp_path: Path) -> None:
     value = [{"id": 5, "qas": [{"qa_id": 1, "image_id": 5, "question": "What?", "answer": "A cat."}]}]
-    found = read_question_answers(write(tmp_path / "q.json", value))
+    found = read_question_answers(write_file(tmp_path / "q.json", value))
     assert found == [QuestionAnswers(5, (("What?", "A cat."),))]
 
 
 def test_ids_of_the_same_images_in_coco(tmp_path: Path) -> None:
     value = [{"image_id": 1, "coco_id": 42, "url": "x"}, {"image_id": 2, "coco_id": None}, {"image_id": 3}]
-    assert read_coco_ids(write(tmp_path / "i.json", value)) == {1: 42, 2: None, 3: None}
+    assert read_coco_ids(write_file(tmp_path / "i.json", value)) == {1: 42, 2: None, 3: None}
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_malformed_files_are_reported_with_their_place(
     tmp_path: Path, reader: Any, value: Any, message: str
 ) -> None:
     with pytest.raises(DataError, match=r"x\.json: .*" + message):
-        reader(write(tmp_path / "x.json", value))
+        reader(write_file(tmp_path / "x.json", value))

@@ -18,7 +18,7 @@ from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_registry import get_task
 from tests.command_line import exit_status
-from tests.data.write_files import write_lines
+from tests.data.write_files import write_json_lines
 
 ROWS = [
     {"question_id": 1, "img_id": "a", "sent": "What?", "question_type": "what", "answer_type": "other",
@@ -148,7 +148,7 @@ def write_own_lines(scenes_folder: Path, data: Path) -> None:
             | ({"id": f"q/{number}"} if number % 2 else {})
             for number, one in enumerate(questions.examples[:60])
         ]
-        write_lines(data / f"own_{split}.jsonl", *lines)
+        write_json_lines(data / f"own_{split}.jsonl", *lines)
 
 
 def test_own_json_lines_train_predict_and_score_from_command_line(
@@ -210,7 +210,7 @@ def test_own_pairs_train_predict_and_score(
             for left in pictures
             for right in pictures
         ]
-        write_lines(tmp_path / "data" / f"own_{split}.jsonl", *lines)
+        write_json_lines(tmp_path / "data" / f"own_{split}.jsonl", *lines)
     data = {
         "directory": "data",
         "test_split": None,

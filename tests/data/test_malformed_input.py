@@ -30,9 +30,9 @@ from tests.data import test_captions, test_gqa, test_nlvr2, test_readers, test_v
 
 # Of each format one right value; a list of records stands for JSON lines where the reader wants them.
 FORMATS: dict[str, tuple[Callable[[Path], Any], Any]] = {
-    "gqa": (read_gqa, {"1": test_gqa.record()}),
+    "gqa": (read_gqa, {"1": test_gqa.gqa_record()}),
     "choices": (read_gqa_choices, {"1": {"valid": ["a"], "plausible": ["a"]}}),
-    "scene graphs": (read_scene_graphs, {"1": test_gqa.scene()}),
+    "scene graphs": (read_scene_graphs, {"1": test_gqa.scene_graph()}),
     "nlvr2": (read_nlvr2, [test_nlvr2.record()]),
     "captions": (read_captions, test_captions.captions()),
     "regions": (read_region_phrases, [{"id": 1, "regions": [{"phrase": "a"}]}]),
