@@ -22,7 +22,7 @@ WORDS = st.text(max_size=6)
 LABELS = st.dictionaries(WORDS, st.floats(0, 1), max_size=3)
 
 
-def test_every_sentence_of_every_source_is_one_text(tmp_path: Path) -> None:
+def test_each_sentence_of_each_source_becomes_one_text(tmp_path: Path) -> None:
     value = [
         {
             "img_id": "COCO_val2014_000000000042",
@@ -46,7 +46,7 @@ def test_every_sentence_of_every_source_is_one_text(tmp_path: Path) -> None:
     ]
 
 
-def test_equal_labels_and_names_are_one_object(tmp_path: Path) -> None:
+def test_equal_labels_and_names_share_one_object(tmp_path: Path) -> None:
     entries = [
         {"img_id": str(n), "sentf": {"gqa": ["Is it?", "Is it so?"]}, "labelf": {"gqa": [{"yes": 1.0}] * 2}}
         for n in range(3)
@@ -68,7 +68,7 @@ def test_equal_labels_and_names_are_one_object(tmp_path: Path) -> None:
         max_size=4,
     )
 )
-def test_written_texts_are_read_again(
+def test_written_texts_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, entries: list[dict[str, list[tuple[str, Any]]]]
 ) -> None:
     value, expected = [], []
@@ -120,12 +120,12 @@ def test_written_texts_are_read_again(
         ([{"img_id": "1", "sentf": {"vqa": ["a", "\ud83d"]}}], r"\[0\].sentf.vqa\[1\] is .* character 0 is"),
     ],
 )
-def test_malformed_texts_are_reported_with_their_place(tmp_path: Path, value: Any, message: str) -> None:
+def test_malformed_text_error_names_location(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(DataError, match=r"p\.json: .*" + message):
         read_lxmert_pretraining(write_file(tmp_path / "p.json", value))
 
 
-def test_a_label_above_1_and_half_a_character_are_reported(tmp_path: Path) -> None:
+def test_score_above_1_and_lone_surrogate_raise_data_error(tmp_path: Path) -> None:
     question = {"question_id": 1, "img_id": "i", "sent": "Who?", "label": {"red": 3}}
     with pytest.raises(DataError, match=r"v\.json: \[0\].label has a score above 1, expected 0 to 1"):
         read_lxmert_vqa(write_file(tmp_path / "v.json", [question]))
@@ -133,7 +133,7 @@ def test_a_label_above_1_and_half_a_character_are_reported(tmp_path: Path) -> No
         read_lxmert_vqa(write_file(tmp_path / "v.json", [question | {"sent": "W\udc00"}]))
 
 
-def test_vqa_questions(tmp_path: Path) -> None:
+def test_vqa_questions_are_read_with_and_without_labels(tmp_path: Path) -> None:
     labelled = {
         "answer_type": "other",
         "img_id": "COCO_train2014_000000458752",
@@ -156,13 +156,13 @@ def test_vqa_questions(tmp_path: Path) -> None:
     ]
 
 
-def test_gqa_questions_keep_their_zeros(tmp_path: Path) -> None:
+def test_gqa_question_ids_keep_leading_zeros(tmp_path: Path) -> None:
     value = [{"question_id": "07333408", "img_id": "2375429", "sent": "Is it?", "label": {"yes": 1.0}}]
     (question,) = read_lxmert_gqa(write_file(tmp_path / "g.json", value))
     assert question == LabelledQuestion("07333408", "2375429", "Is it?", {"yes": 1.0})
 
 
-def test_pairs(tmp_path: Path) -> None:
+def test_nlvr2_pairs_are_read_with_and_without_label(tmp_path: Path) -> None:
     pair = {
         "identifier": "dev-850-0-1",
         "img0": "dev-850-0-img0",
@@ -172,11 +172,11 @@ def test_pairs(tmp_path: Path) -> None:
         "uid": "nlvr2_valid_0",
     }
     unknown = {key: value for key, value in pair.items() if key != "label"} | {"identifier": "dev-850-1-1"}
-    known, without = read_lxmert_nlvr2(write_file(tmp_path / "n.json", [pair, unknown]))
+    known, unlabelled = read_lxmert_nlvr2(write_file(tmp_path / "n.json", [pair, unknown]))
     assert known == Nlvr2Example(
         "dev-850-0-1", "Two.", False, "dev-850-0-img0", "dev-850-0-img1", "dev-850--1"
     )
-    assert without.label is None
+    assert unlabelled.label is None
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_pairs(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_malformed_questions_are_reported_with_their_place(
+def test_malformed_question_error_names_location(
     tmp_path: Path, reader: Any, changes: dict[str, Any], message: str
 ) -> None:
     record = {"img_id": "a", "sent": "b", "img0": "c", "img1": "d"} | changes
@@ -203,7 +203,7 @@ def test_malformed_questions_are_reported_with_their_place(
         reader(write_file(tmp_path / "q.json", [record]))
 
 
-def test_questions_that_occur_twice_are_refused(tmp_path: Path) -> None:
+def test_duplicate_question_id_is_rejected(tmp_path: Path) -> None:
     record = {"question_id": 5, "img_id": "a", "sent": "b"}
     with pytest.raises(DataError, match=r"\[1\].question_id 5 occurs twice"):
         read_lxmert_vqa(write_file(tmp_path / "q.json", [record, record]))

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, a reader returns or raises a DataError; nothing else, and never for long."""
+"""Malformed input: for any file content, each reader returns or raises a single-line DataError, quickly."""
 
 import copy
 import json
@@ -28,12 +28,12 @@ from lxmert.data.vqa import read_vqa, read_vqa_annotations
 from lxmert.errors import DataError
 from tests.data import test_captions, test_gqa, test_nlvr2, test_readers, test_visual_genome
 
-# Of each format one right value; a list of records stands for JSON lines where the reader wants them.
+# One valid value per format; a list of records stands for JSON lines where the reader expects them.
 FORMATS: dict[str, tuple[Callable[[Path], Any], Any]] = {
     "gqa": (read_gqa, {"1": test_gqa.gqa_record()}),
     "choices": (read_gqa_choices, {"1": {"valid": ["a"], "plausible": ["a"]}}),
     "scene graphs": (read_scene_graphs, {"1": test_gqa.scene_graph()}),
-    "nlvr2": (read_nlvr2, [test_nlvr2.record()]),
+    "nlvr2": (read_nlvr2, [test_nlvr2.nlvr2_record()]),
     "captions": (read_captions, test_captions.captions()),
     "regions": (read_region_phrases, [{"id": 1, "regions": [{"phrase": "a"}]}]),
     "region questions": (read_question_answers, [{"id": 1, "qas": [{"question": "a", "answer": "b"}]}]),
@@ -66,37 +66,37 @@ FORMATS: dict[str, tuple[Callable[[Path], Any], Any]] = {
     "vqa questions": (read_vqa, {"questions": [test_readers.question(1)], "data_type": "mscoco"}),
     "vqa annotations": (read_vqa_annotations, {"annotations": [test_readers.annotation(1)]}),
 }
-JUNK = st.recursive(
+JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
 
 
-def written(name: str, value: Any) -> str:
+def serialised(name: str, value: Any) -> str:
     is_lines = name in ("nlvr2", "own") and isinstance(value, list)
     return "\n".join(map(json.dumps, value)) if is_lines else json.dumps(value)
 
 
-def places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to everything inside a JSON value, the value itself among them."""
+def json_paths(value: Any, json_path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The key paths of a JSON value and of everything inside it."""
     keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    return [place, *(deeper for key in keys for deeper in places(value[key], (*place, key)))]
+    return [json_path, *(deeper for key in keys for deeper in json_paths(value[key], (*json_path, key)))]
 
 
-def replaced(value: Any, place: tuple[Any, ...], junk: Any) -> Any:
-    if not place:
-        return junk
+def with_replacement(value: Any, json_path: tuple[Any, ...], replacement: Any) -> Any:
+    if not json_path:
+        return replacement
     changed = copy.deepcopy(value)
     inner = changed
-    for key in place[:-1]:
+    for key in json_path[:-1]:
         inner = inner[key]
-    inner[place[-1]] = junk
+    inner[json_path[-1]] = replacement
     return changed
 
 
-def refusal(name: str, path: Path) -> str | None:
-    """What the reader says against a file, None where it reads it; any error but a DataError goes on."""
+def read_error(name: str, path: Path) -> str | None:
+    """The reader's error message, or None where it reads the file; other errors than DataError propagate."""
     try:
         FORMATS[name][0](path)
     except DataError as error:
@@ -105,42 +105,46 @@ def refusal(name: str, path: Path) -> str | None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_right_values_are_read(name: str, tmp_path: Path) -> None:
+def test_valid_value_is_read(name: str, tmp_path: Path) -> None:
     path = tmp_path / "right.json"
-    path.write_text(written(name, FORMATS[name][1]))
-    assert refusal(name, path) is None
+    path.write_text(serialised(name, FORMATS[name][1]))
+    assert read_error(name, path) is None
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_wrong_values_anywhere_are_told_in_one_line(name: str, tmp_path: Path, data: st.DataObject) -> None:
-    right = FORMATS[name][1]
-    place = data.draw(st.sampled_from(places(right)))
+def test_replaced_value_is_read_or_raises_single_line_data_error(
+    name: str, tmp_path: Path, data: st.DataObject
+) -> None:
+    valid = FORMATS[name][1]
+    json_path = data.draw(st.sampled_from(json_paths(valid)))
     path = tmp_path / "junk.json"
-    path.write_text(written(name, replaced(right, place, data.draw(JUNK))))
-    said = refusal(name, path)
-    assert said is None or (said.startswith(f"{path}: ") and "\n" not in said)
+    path.write_text(serialised(name, with_replacement(valid, json_path, data.draw(JSON_VALUES))))
+    message = read_error(name, path)
+    assert message is None or (message.startswith(f"{path}: ") and "\n" not in message)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_whole_numbers_beyond_any_float_are_told_in_one_line(name: str, tmp_path: Path) -> None:
-    right = FORMATS[name][1]
+def test_integer_beyond_float_range_is_read_or_raises_data_error(name: str, tmp_path: Path) -> None:
+    valid = FORMATS[name][1]
     path = tmp_path / "huge.json"
-    for place in places(right):
-        path.write_text(written(name, replaced(right, place, 10**400)))
-        said = refusal(name, path)
-        assert said is None or said.startswith(f"{path}: ")
+    for json_path in json_paths(valid):
+        path.write_text(serialised(name, with_replacement(valid, json_path, 10**400)))
+        message = read_error(name, path)
+        assert message is None or message.startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_bytes_are_told_in_one_line(name: str, tmp_path: Path, data: st.DataObject) -> None:
-    content = written(name, FORMATS[name][1]).encode()
+def test_damaged_bytes_are_read_or_raise_single_line_data_error(
+    name: str, tmp_path: Path, data: st.DataObject
+) -> None:
+    content = serialised(name, FORMATS[name][1]).encode()
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, len(content)))
     path = tmp_path / "damaged.json"
     path.write_bytes(content[:start] + data.draw(st.binary(max_size=4)) + content[end:])
-    said = refusal(name, path)
-    assert said is None or (said.startswith(f"{path}: ") and "\n" not in said)
+    message = read_error(name, path)
+    assert message is None or (message.startswith(f"{path}: ") and "\n" not in message)

@@ -9,7 +9,7 @@ from lxmert.errors import DataError
 from tests.data.write_files import write_json_lines
 
 
-def record(**changes: Any) -> dict[str, Any]:
+def nlvr2_record(**changes: Any) -> dict[str, Any]:
     return {
         "identifier": "train-10171-0-2",
         "sentence": "Two dogs.",
@@ -21,8 +21,8 @@ def record(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_every_field_is_read(tmp_path: Path) -> None:
-    (example,) = read_nlvr2(write_json_lines(tmp_path / "train.json", record()))
+def test_all_fields_are_read(tmp_path: Path) -> None:
+    (example,) = read_nlvr2(write_json_lines(tmp_path / "train.json", nlvr2_record()))
     assert example == Nlvr2Example(
         identifier="train-10171-0-2",
         sentence="Two dogs.",
@@ -39,17 +39,17 @@ def test_every_field_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "expected"), [("True", True), ("false", False), (True, True), (False, False), (None, None)]
 )
-def test_labels_are_words(tmp_path: Path, label: Any, expected: bool | None) -> None:
-    assert read_nlvr2(write_json_lines(tmp_path / "a.json", record(label=label)))[0].label is expected
+def test_labels_are_parsed_from_words_and_booleans(tmp_path: Path, label: Any, expected: bool | None) -> None:
+    assert read_nlvr2(write_json_lines(tmp_path / "a.json", nlvr2_record(label=label)))[0].label is expected
 
 
-def test_pictures_named_by_path_keep_their_names(tmp_path: Path) -> None:
-    pair = record(left_url="images/dev/scenes_dev_000000000004.png", right_url="other.jpeg")
+def test_images_named_by_path_keep_their_file_names(tmp_path: Path) -> None:
+    pair = nlvr2_record(left_url="images/dev/scenes_dev_000000000004.png", right_url="other.jpeg")
     example = read_nlvr2(write_json_lines(tmp_path / "a.json", pair))[0]
     assert (example.left_image, example.right_image) == ("scenes_dev_000000000004", "other")
 
 
-def test_without_addresses_the_official_names_stand(tmp_path: Path) -> None:
+def test_record_without_urls_has_official_image_names(tmp_path: Path) -> None:
     example = read_nlvr2(
         write_json_lines(tmp_path / "a.json", {"identifier": "test1-0-1-3", "sentence": "One."})
     )[0]
@@ -58,16 +58,19 @@ def test_without_addresses_the_official_names_stand(tmp_path: Path) -> None:
     assert example.group == "test1-0--3"
 
 
-def test_names_and_addresses_of_a_pair_are_stored_once(tmp_path: Path) -> None:
-    lines = record(), record(identifier="train-10171-0-1")
+def test_equal_strings_of_a_pair_share_one_object(tmp_path: Path) -> None:
+    lines = nlvr2_record(), nlvr2_record(identifier="train-10171-0-1")
     first, second = read_nlvr2(write_json_lines(tmp_path / "a.json", *lines))
     for name in ("left_image", "right_image", "left_url", "right_url", "sentence"):
         assert getattr(first, name) is getattr(second, name)
 
 
-def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
+def test_images_are_listed_once_in_file_order(tmp_path: Path) -> None:
     path = write_json_lines(
-        tmp_path / "a.json", record(), record(identifier="train-10171-0-1"), record(identifier="train-1-1-0")
+        tmp_path / "a.json",
+        nlvr2_record(),
+        nlvr2_record(identifier="train-10171-0-1"),
+        nlvr2_record(identifier="train-1-1-0"),
     )
     assert read_nlvr2(path).images == [
         "train-10171-0-img0",
@@ -94,8 +97,10 @@ def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
         ({"left_url": 7}, "line 2.left_url is int 7"),
     ],
 )
-def test_malformed_lines_are_reported(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    path = write_json_lines(tmp_path / "a.json", record(), record(identifier="train-1-1-1") | changes)
+def test_malformed_line_raises_data_error(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = write_json_lines(
+        tmp_path / "a.json", nlvr2_record(), nlvr2_record(identifier="train-1-1-1") | changes
+    )
     with pytest.raises(DataError, match=r"a\.json: " + message):
         read_nlvr2(path)
 
@@ -115,14 +120,14 @@ def test_published_sentences_are_read(
     assert sum(example.label is True for example in data) / len(data) == pytest.approx(true, abs=5e-5)
 
 
-def test_own_lines_are_pairs_whose_sentence_is_their_group(tmp_path: Path) -> None:
-    both = {"image": ["day 1/a.png", "day 2/a"], "sentence": "Both are open.", "label": True}
+def test_own_lines_are_pairs_grouped_by_sentence(tmp_path: Path) -> None:
+    pair_line = {"image": ["day 1/a.png", "day 2/a"], "sentence": "Both are open.", "label": True}
     path = write_json_lines(
         tmp_path / "own val.jsonl",
-        both,
-        {**both, "image": ["c", "d"], "label": False, "id": 7},
+        pair_line,
+        {**pair_line, "image": ["c", "d"], "label": False, "id": 7},
         {"image": ["c", "d"], "sentences": ["One?", "Two?"]},
-        record(),
+        nlvr2_record(),
     )
     first, second, third, fourth, official = read_nlvr2(path)
     assert (first.left_image, first.right_image) == ("day 1/a.png", "day 2/a")
@@ -131,11 +136,11 @@ def test_own_lines_are_pairs_whose_sentence_is_their_group(tmp_path: Path) -> No
     ]  # fmt: skip
     assert (first.label, second.label, third.label) == (True, False, None)
     assert first.group == second.group != third.group
-    assert official.identifier == record()["identifier"]
+    assert official.identifier == nlvr2_record()["identifier"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"id": "a b"}, r"line 2\.id is 'a b', expected no white space and no comma"),
         ({"id": "a,b"}, r"line 2\.id is 'a,b'"),
@@ -145,8 +150,8 @@ def test_own_lines_are_pairs_whose_sentence_is_their_group(tmp_path: Path) -> No
         ({"label": "True"}, r"line 2\.label is str 'True', expected bool"),
     ],
 )
-def test_own_lines_that_are_no_pairs_are_named(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+def test_invalid_own_line_error_names_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     line = {"image": ["a", "b"], "sentence": "Both.", "label": True}
     path = write_json_lines(tmp_path / "own.jsonl", {**line, "id": "1"}, line | changes)
-    with pytest.raises(DataError, match=r"own\.jsonl: " + told):
+    with pytest.raises(DataError, match=r"own\.jsonl: " + message):
         read_nlvr2(path)

@@ -1,4 +1,4 @@
-"""Object labels: ids of categories and of attribute combinations, padded, cut to a batch."""
+"""ObjectLabels: ids of categories and attribute combinations, padded and cut to a batch."""
 
 import torch
 
@@ -8,7 +8,7 @@ from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.vision.regions import Regions
 
 
-def image(number: int, categories: list[int], attributes: list[dict[str, str]]) -> CocoImage:
+def coco_image(number: int, categories: list[int], attributes: list[dict[str, str]]) -> CocoImage:
     count = len(categories)
     return CocoImage(
         image_id=number,
@@ -23,9 +23,9 @@ def image(number: int, categories: list[int], attributes: list[dict[str, str]]) 
 
 
 IMAGES = [
-    image(1, [7, 3], [{"color": "red", "fill": "solid"}, {}]),
-    image(2, [], []),
-    image(
+    coco_image(1, [7, 3], [{"color": "red", "fill": "solid"}, {}]),
+    coco_image(2, [], []),
+    coco_image(
         3,
         [3, 9, 3],
         [{"fill": "solid", "color": "red"}, {"color": "blue", "fill": "solid"}, {"color": "red"}],
@@ -33,7 +33,7 @@ IMAGES = [
 ]
 
 
-def test_categories_and_combinations_are_numbered_in_sorted_order() -> None:
+def test_category_and_attribute_ids_follow_sorted_order() -> None:
     labels = ObjectLabels.from_images(IMAGES)
     assert labels.object_count == 3
     assert labels.objects.tolist() == [[1, 0, -100], [-100, -100, -100], [0, 2, 0]]
@@ -42,7 +42,7 @@ def test_categories_and_combinations_are_numbered_in_sorted_order() -> None:
     assert labels.attributes.tolist() == [[2, -100, -100], [-100, -100, -100], [2, 0, 1]]
 
 
-def test_a_batch_picks_rows_and_cuts_to_its_own_most_objects() -> None:
+def test_batch_selects_rows_and_truncates_to_object_count() -> None:
     batch = ObjectLabels.from_images(IMAGES).batch(torch.tensor([0, 0, 1]), objects=2)
     ids, weights = batch["obj"]
     assert ids.tolist() == [[1, 0], [1, 0], [IGNORED_LABEL, IGNORED_LABEL]]
@@ -50,8 +50,8 @@ def test_a_batch_picks_rows_and_cuts_to_its_own_most_objects() -> None:
     assert batch["attr"][0].tolist() == [[2, IGNORED_LABEL]] * 2 + [[IGNORED_LABEL, IGNORED_LABEL]]
 
 
-def test_data_without_attributes_or_objects_still_has_a_head_to_build() -> None:
-    labels = ObjectLabels.from_images([image(1, [], []), image(2, [], [])])
+def test_images_without_objects_give_class_counts_of_one() -> None:
+    labels = ObjectLabels.from_images([coco_image(1, [], []), coco_image(2, [], [])])
     assert (labels.object_count, labels.attribute_count) == (1, 1)
     assert labels.objects.shape == (2, 0)
 
@@ -68,7 +68,7 @@ def regions(objects: list[int] | None, attributes: list[int] | None = None) -> R
     )
 
 
-def test_a_detector_names_its_own_objects() -> None:
+def test_labels_from_regions_are_detector_ids() -> None:
     labels = ObjectLabels.from_regions([regions([4, 1, 2], [0, 6, 3]), regions([], []), regions([5], [2])])
     assert labels is not None
     assert labels.objects.tolist() == [[4, 1, 2], [-100, -100, -100], [5, -100, -100]]
@@ -76,27 +76,27 @@ def test_a_detector_names_its_own_objects() -> None:
     assert (labels.object_count, labels.attribute_count) == (6, 7)
 
 
-def test_a_detector_without_attributes_leaves_them_unlabelled() -> None:
+def test_labels_from_regions_without_attributes_ignore_attributes() -> None:
     labels = ObjectLabels.from_regions([regions([1])])
     assert labels is not None
     assert labels.attributes.tolist() == [[-100]]
     assert labels.attribute_count == 1
 
 
-def test_an_extractor_without_names_gives_no_labels() -> None:
+def test_labels_from_regions_without_object_ids_are_none() -> None:
     assert ObjectLabels.from_regions([regions([1]), regions(None)]) is None
 
 
-def test_confidences_weigh_the_labels_only_on_request() -> None:
+def test_confidences_weight_labels_only_on_request() -> None:
     images = [regions([4, 1], [0, 6]), regions([5])]
-    sure = [0.25, 0.5]
+    confidences = [0.25, 0.5]
     images[0] = Regions(
         boxes_xyxy_px=images[0].boxes_xyxy_px,
         features=images[0].features,
         size_hw=(30, 40),
         extractor="test",
         object_ids=images[0].object_ids,
-        object_scores=torch.tensor(sure),
+        object_scores=torch.tensor(confidences),
         attribute_ids=images[0].attribute_ids,
     )
     labels = ObjectLabels.from_regions(images)
@@ -104,6 +104,6 @@ def test_confidences_weigh_the_labels_only_on_request() -> None:
     rows = torch.tensor([1, 0])
     batch = labels.batch(rows, 2, confidences=True)
     # The second image says no confidence of its object, and no attribute.
-    assert batch["obj"][1].tolist() == [[1.0, 0.0], sure]
+    assert batch["obj"][1].tolist() == [[1.0, 0.0], confidences]
     assert batch["attr"][1].tolist() == [[0.0, 0.0], [1.0, 1.0]]
     assert labels.batch(rows, 2)["obj"][1].tolist() == [[1.0, 0.0], [1.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Batches of pre-training: what is hidden, paired and asked, decided by nothing but the draw number."""
+"""Pre-training batches: masking, pairing and answers, determined by the draw number alone."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -77,8 +77,8 @@ def dataset(regions: RegionSource, times: int = 5, **settings: Any) -> Pretraini
     return PretrainingDataset(sentences(times), TOKENIZER, 11, regions, ANSWERS, wanted)
 
 
-def flat(batch: Any) -> dict[str, torch.Tensor]:
-    """All tensors of a batch by one name each."""
+def flat_tensors(batch: Any) -> dict[str, torch.Tensor]:
+    """All tensors of a batch, by a single name each."""
     found = {}
     for name, value in batch.items():
         if isinstance(value, dict):
@@ -94,7 +94,7 @@ PADDING = {"labels": -100, "obj_labels/obj": -100, "obj_labels/attr": -100}
 
 def assert_same_row(first: Any, row: int, second: Any, other: int) -> None:
     """Equal but for padding, which may be longer in one of them."""
-    mine, its = flat(first), flat(second)
+    mine, its = flat_tensors(first), flat_tensors(second)
     assert mine.keys() == its.keys()
     for name in mine:
         a, b = mine[name][row], its[name][other]
@@ -110,8 +110,8 @@ def collate(data: PretrainingDataset, draws: Sequence[int], **options: Any) -> A
     return PretrainingCollator(data, **options)([data[draw] for draw in draws])
 
 
-class TestWhatDecides:
-    def test_neither_the_rest_of_the_batch_nor_its_padding(self, regions: RegionSource) -> None:
+class TestReproducibility:
+    def test_example_does_not_depend_on_other_rows_or_padding(self, regions: RegionSource) -> None:
         data = dataset(regions, words=WordMasking(0.5), objects=ObjectMasking(0.5))
         draws = [3, 9, 200, 31, 40, 12, 77]
         together = collate(data, draws)
@@ -119,50 +119,50 @@ class TestWhatDecides:
             assert_same_row(collate(data, [draw]), 0, together, place)
             assert_same_row(collate(data, [*draws[::-1], draw], pad_to_multiple_of=8), 7, together, place)
 
-    def test_not_the_number_of_loader_processes(self, store: FeatureStore) -> None:
+    def test_batches_do_not_depend_on_number_of_workers(self, store: FeatureStore) -> None:
         names = [f"image{n}" for n in range(IMAGES)]
         data = dataset(open_regions(store, names, in_memory_bytes=0))
         batches = [list(range(start, start + 7)) for start in (0, 70, 14)]
         collator = PretrainingCollator(data)
-        alone, helped = (
+        without_workers, with_workers = (
             list(DataLoader(data, batch_sampler=batches, collate_fn=collator, num_workers=workers))
             for workers in (0, 2)
         )
-        for first, second in zip(alone, helped, strict=True):
-            for name, values in flat(first).items():
-                assert torch.equal(values, flat(second)[name]), name
+        for first, second in zip(without_workers, with_workers, strict=True):
+            for name, values in flat_tensors(first).items():
+                assert torch.equal(values, flat_tensors(second)[name]), name
 
-    def test_not_whether_regions_are_in_memory(self, store: FeatureStore) -> None:
+    def test_batches_do_not_depend_on_regions_being_in_memory(self, store: FeatureStore) -> None:
         names = [f"image{n}" for n in range(IMAGES)]
         draws = list(range(0, 150, 9))
         batches = [
-            flat(collate(dataset(open_regions(store, names, in_memory_bytes=size)), draws))
+            flat_tensors(collate(dataset(open_regions(store, names, in_memory_bytes=size)), draws))
             for size in (0, 2**20)
         ]
         for name, values in batches[0].items():
             assert torch.equal(values, batches[1][name]), name
 
-    def test_the_seed_and_the_epoch_do(self, regions: RegionSource) -> None:
+    def test_batches_depend_on_seed_and_epoch(self, regions: RegionSource) -> None:
         data = dataset(regions)
         draws = list(range(len(data)))
-        first = flat(collate(data, draws))
+        first = flat_tensors(collate(data, draws))
         for other in (
-            flat(collate(data, [draw + len(data) for draw in draws])),
-            flat(collate(dataset(regions, seed=1), draws)),
+            flat_tensors(collate(data, [draw + len(data) for draw in draws])),
+            flat_tensors(collate(dataset(regions, seed=1), draws)),
         ):
             assert not torch.equal(first["matched_label"], other["matched_label"])
             assert not torch.equal(first["obj_labels/feat/weight"], other["obj_labels/feat/weight"])
             assert torch.equal(first["visual_pos"], other["visual_pos"])
 
 
-class TestPairs:
-    def test_half_the_sentences_are_of_another_image(self, regions: RegionSource) -> None:
+class TestMismatchedPairs:
+    def test_half_of_sentences_come_from_another_image(self, regions: RegionSource) -> None:
         data = dataset(regions, words=None)
         matched = Counter[bool]()
         donors = Counter[int]()
         for draw in range(20 * len(data)):
             item = data[draw]
-            image = regions_image(regions, item.region_row)
+            image = image_of_row(regions, item.region_row)
             inside = item.token_ids[1:-1]
             assert (item.token_ids[0], item.token_ids[-1]) == (CLS, SEP)
             assert (inside == inside[0]).all()
@@ -175,26 +175,28 @@ class TestPairs:
         # Image 2 has 20 of the 45 sentences that are not about image 0.
         assert_binomial_count(donors[2], sum(donors.values()), 20 / 45)
 
-    def test_the_batch_says_which(self, regions: RegionSource) -> None:
+    def test_matched_label_equals_is_matched_of_examples(self, regions: RegionSource) -> None:
         data = dataset(regions)
         batch = collate(data, range(40))
         assert batch["matched_label"].tolist() == [int(data[draw].is_matched) for draw in range(40)]
 
-    def test_all_are_left_as_they_are_on_request(self, regions: RegionSource) -> None:
+    def test_zero_mismatch_probability_keeps_all_pairs_without_matched_label(
+        self, regions: RegionSource
+    ) -> None:
         data = dataset(regions, mismatch_probability=0.0)
         assert all(data[draw].is_matched for draw in range(3 * len(data)))
         assert "matched_label" not in collate(data, [0, 1, 2])
 
-    def test_one_image_has_no_other_sentence(self, regions: RegionSource) -> None:
+    def test_single_image_with_mismatches_is_rejected(self, regions: RegionSource) -> None:
         texts = [ImageText("image0", "word0", "x")] * 3
         with pytest.raises(DataError, match="about one image"):
             PretrainingDataset(texts, TOKENIZER, 11, regions)
-        alone = PretrainingSettings(mismatch_probability=0.0)
-        assert len(PretrainingDataset(texts, TOKENIZER, 11, regions, settings=alone)) == 3
+        settings = PretrainingSettings(mismatch_probability=0.0)
+        assert len(PretrainingDataset(texts, TOKENIZER, 11, regions, settings=settings)) == 3
 
 
 class TestAnswers:
-    def test_one_is_drawn_by_its_score(self, regions: RegionSource) -> None:
+    def test_answer_is_drawn_in_proportion_to_merged_scores(self, regions: RegionSource) -> None:
         data = dataset(regions)
         drawn = Counter(data[1 + epoch * len(data)].answer for epoch in range(2000))
         # Red 0.9; "two" and "the 2" meet in 2, together 0.9; "cow" is unknown.
@@ -203,7 +205,7 @@ class TestAnswers:
         assert_binomial_count(drawn[-100], 2000, 0.5)
         assert_binomial_count(drawn[0], drawn[0] + drawn[1], 0.5)
 
-    def test_unequal_scores_are_drawn_unequally(self, regions: RegionSource) -> None:
+    def test_unequal_scores_give_unequal_answer_frequencies(self, regions: RegionSource) -> None:
         texts = [ImageText(f"image{n}", "word0", "vqa", {"red": 0.3, "yes": 0.9, "2": 0.0}) for n in range(2)]
         settings = PretrainingSettings(mismatch_probability=0.0)
         data = PretrainingDataset(texts, TOKENIZER, 11, regions, ANSWERS, settings)
@@ -211,13 +213,13 @@ class TestAnswers:
         assert set(drawn) == {0, 2}
         assert_binomial_count(drawn[0], 4000, 0.25)
 
-    def test_scores_that_meet_add_up_to_one_at_most(self, regions: RegionSource) -> None:
+    def test_scores_of_equal_spellings_are_clipped_to_one(self, regions: RegionSource) -> None:
         texts = [ImageText("image0", "word0", "vqa", {"two": 0.9, "2": 0.6})] * 2
         settings = PretrainingSettings(mismatch_probability=0.0)
         data = PretrainingDataset(texts, TOKENIZER, 11, regions, ANSWERS, settings)
         assert data.answer_scores(0) == {1: 1.0}
 
-    def test_captions_unknown_answers_and_other_images_have_none(self, regions: RegionSource) -> None:
+    def test_captions_unknown_answers_and_mismatches_have_no_answer(self, regions: RegionSource) -> None:
         data = dataset(regions, mismatch_probability=0.0)
         assert [data[draw].answer for draw in (0, 2, 3, 4)] == [-100, 2, -100, -100]
         assert data.question_count == 2 * (IMAGES + 3)
@@ -227,14 +229,14 @@ class TestAnswers:
         assert all(item.answer == -100 for item in items if not item.is_matched)
         assert PretrainingCollator(mixed)(items)["ans"].tolist() == [item.answer for item in items]
 
-    def test_without_a_vocabulary_nothing_is_asked(self, regions: RegionSource) -> None:
+    def test_dataset_without_vocabulary_has_no_questions(self, regions: RegionSource) -> None:
         data = PretrainingDataset(sentences(2), TOKENIZER, 11, regions)
         assert "ans" not in collate(data, [0, 1, 2])
         assert data.question_count == 0
 
 
 class TestWords:
-    def test_hidden_words_are_asked_for_and_no_others(self, regions: RegionSource) -> None:
+    def test_only_masked_words_have_labels(self, regions: RegionSource) -> None:
         data = dataset(regions)
         chosen = masked = pieces = 0
         for start in range(0, 30 * len(data), 50):
@@ -247,40 +249,40 @@ class TestWords:
                 assert (labels[[0, length - 1]] == -100).all()
                 assert (labels[length:] == -100).all()
                 assert (shown[length:] == PAD).all()
-                asked = labels != -100
+                labelled = labels != -100
                 true = torch.from_numpy(item.token_ids)
-                assert torch.equal(labels[:length][asked[:length]], true[asked[:length]])
-                assert torch.equal(shown[:length][~asked[:length]], true[~asked[:length]])
+                assert torch.equal(labels[:length][labelled[:length]], true[labelled[:length]])
+                assert torch.equal(shown[:length][~labelled[:length]], true[~labelled[:length]])
                 pieces += length - 2
-                chosen += int(asked.sum())
-                masked += int((shown[asked] == MASK).sum())
+                chosen += int(labelled.sum())
+                masked += int((shown[labelled] == MASK).sum())
         assert_binomial_count(chosen, pieces, 0.15)
         assert_binomial_count(masked, chosen, 0.8 + 0.1 / len(WORDS))
 
-    def test_nothing_is_hidden_on_request(self, regions: RegionSource) -> None:
+    def test_words_none_masks_no_words(self, regions: RegionSource) -> None:
         data = dataset(regions, words=None)
         batch = collate(data, range(20))
         assert "labels" not in batch
         assert not (batch["input_ids"] == MASK).any()
 
-    def test_segments_are_all_the_first(self, regions: RegionSource) -> None:
+    def test_token_type_ids_are_zero(self, regions: RegionSource) -> None:
         batch = collate(dataset(regions), range(5))
         assert batch["token_type_ids"].shape == batch["input_ids"].shape
         assert not batch["token_type_ids"].any()
 
-    def test_lengths_are_those_of_the_images_own_sentences(self, regions: RegionSource) -> None:
+    def test_lengths_are_those_of_matched_sentences(self, regions: RegionSource) -> None:
         data = dataset(regions, times=1)
         own = [min(LENGTHS[image], 9) + 2 for image in range(IMAGES) for _ in range(4 if image == 2 else 1)]
         assert data.lengths == own
 
 
 class TestObjects:
-    def test_features_are_hidden_and_asked_for(self, regions: RegionSource) -> None:
+    def test_masked_features_are_zeroed_replaced_or_kept_and_are_targets(self, regions: RegionSource) -> None:
         data = dataset(regions)
-        everything = torch.cat(
-            [regions.batch(torch.tensor([row]))["visual_feats"][0] for row in all_rows(regions)]
+        all_features = torch.cat(
+            [regions.batch(torch.tensor([row]))["visual_feats"][0] for row in region_rows(regions)]
         )
-        counted = Counter[str]()
+        totals = Counter[str]()
         for start in range(0, 20 * len(data), 50):
             items = [data[draw] for draw in range(start, start + 50)]
             batch = PretrainingCollator(data)(items)
@@ -297,16 +299,16 @@ class TestObjects:
             zero = (seen == 0).all(dim=2) & hidden
             same = (seen == target).all(dim=2) & hidden & ~zero
             other = seen[hidden & ~zero & ~same]
-            assert (other[:, None] == everything).all(dim=2).any(dim=1).all()
+            assert (other[:, None] == all_features).all(dim=2).any(dim=1).all()
             for name, found in (("real", real), ("hidden", hidden), ("zero", zero), ("same", same)):
-                counted[name] += int(found.sum())
-        assert_binomial_count(counted["hidden"], counted["real"], 0.15)
+                totals[name] += int(found.sum())
+        assert_binomial_count(totals["hidden"], totals["real"], 0.15)
         # A replacement is of an image without objects, and so zeros, for 5 sentences of 50; and it is the
         # object itself for 1 or 4 sentences in 10, each time for one object of one to six.
-        assert_binomial_count(counted["zero"], counted["hidden"], 0.8 + 0.1 * 5 / 50)
-        assert counted["same"] > 0.1 * counted["hidden"] * 0.7
+        assert_binomial_count(totals["zero"], totals["hidden"], 0.8 + 0.1 * 5 / 50)
+        assert totals["same"] > 0.1 * totals["hidden"] * 0.7
 
-    def test_replacements_are_of_images_with_many_sentences_more_often(self, regions: RegionSource) -> None:
+    def test_replacement_features_follow_sentences_per_image(self, regions: RegionSource) -> None:
         data = dataset(regions, objects=ObjectMasking(1.0, 0.0, 1.0))
         owners = [
             (image, regions.batch(torch.tensor([regions.rows[f"image{image}"]]))["visual_feats"][0])
@@ -325,7 +327,7 @@ class TestObjects:
         for place in range(6):
             assert_binomial_count(places[place], found[2], 1 / 6)
 
-    def test_classes_of_all_objects_are_asked_for_by_confidence(self, regions: RegionSource) -> None:
+    def test_object_labels_cover_all_objects_weighted_by_confidence(self, regions: RegionSource) -> None:
         data = dataset(regions)
         rows = torch.tensor([data[draw].region_row for draw in range(30)])
         batch = collate(data, range(30))
@@ -336,7 +338,7 @@ class TestObjects:
             for mine, wanted in zip(batch["obj_labels"][task], expected[task], strict=True):
                 assert torch.equal(mine, wanted)
 
-    def test_or_only_of_hidden_ones_as_in_the_paper(self, regions: RegionSource) -> None:
+    def test_object_label_loss_masked_weights_only_masked_objects(self, regions: RegionSource) -> None:
         data = dataset(regions, object_label_loss="masked")
         batch = collate(data, range(30))
         hidden = batch["obj_labels"]["feat"][1]
@@ -344,30 +346,30 @@ class TestObjects:
         for task in ("obj", "attr"):
             assert torch.equal(batch["obj_labels"][task][1], hidden)
 
-    def test_only_what_is_wanted_is_asked_for(self, regions: RegionSource) -> None:
+    def test_object_targets_and_masking_select_object_labels(self, regions: RegionSource) -> None:
         batch = collate(dataset(regions, object_targets=["attr"]), range(9))
         assert set(batch["obj_labels"]) == {"attr"}
         assert "obj_labels" not in collate(dataset(regions, object_targets=[]), range(9))
-        unhidden = collate(dataset(regions, objects=None), range(9))
-        assert set(unhidden["obj_labels"]) == {"obj", "attr"}
+        unmasked = collate(dataset(regions, objects=None), range(9))
+        assert set(unmasked["obj_labels"]) == {"obj", "attr"}
         assert torch.equal(
-            unhidden["visual_feats"],
+            unmasked["visual_feats"],
             regions.batch(torch.tensor([dataset(regions)[draw].region_row for draw in range(9)]))[
                 "visual_feats"
             ],
         )
 
-    def test_classes_that_nothing_says_cannot_be_asked_for(self, tmp_path: Path) -> None:
+    def test_class_targets_without_labels_are_rejected_unless_given(self, tmp_path: Path) -> None:
         images = {f"image{n}": random_regions(n, 3, labels=False) for n in range(IMAGES)}
         source = open_regions(FeatureStore(write_store(tmp_path / "s", images)), list(images))
         with pytest.raises(DataError, match="does not provide the classes"):
             PretrainingCollator(dataset(source))
         assert "feat" in collate(dataset(source, object_targets=["feat"]), range(5))["obj_labels"]
-        said = ObjectLabels(torch.ones(IMAGES, 3).long(), torch.zeros(IMAGES, 3).long(), 2, 1)
-        batch = collate(dataset(source), range(5), object_labels=said)
+        given_labels = ObjectLabels(torch.ones(IMAGES, 3).long(), torch.zeros(IMAGES, 3).long(), 2, 1)
+        batch = collate(dataset(source), range(5), object_labels=given_labels)
         assert (batch["obj_labels"]["obj"][0] == 1).all()
 
-    def test_half_precision_features_stay_so(self, store: FeatureStore) -> None:
+    def test_float16_features_keep_their_dtype(self, store: FeatureStore) -> None:
         names = [f"image{n}" for n in range(IMAGES)]
         for size in (0, 2**20):
             source = open_regions(store, names, in_memory_bytes=size, feature_dtype=torch.float16)
@@ -376,14 +378,14 @@ class TestObjects:
             assert batch["obj_labels"]["feat"][0].dtype == torch.float16
 
 
-def test_sources_are_known_by_number(regions: RegionSource) -> None:
+def test_source_ids_index_source_names(regions: RegionSource) -> None:
     data = dataset(regions, times=1)
     texts = sentences(1)
     assert data.sources == ["mscoco", "vqa"]
     assert [data.sources[number] for number in data.source_ids.tolist()] == [text.source for text in texts]
 
 
-def test_images_without_regions_and_no_sentences_are_refused(regions: RegionSource) -> None:
+def test_missing_regions_and_empty_sentences_are_rejected(regions: RegionSource) -> None:
     texts = [*sentences(1), ImageText("image99", "word0", "x"), ImageText("image98", "word0", "x")]
     with pytest.raises(DataError, match=r"2 of 9 images have no regions, starting with image98"):
         PretrainingDataset(texts, TOKENIZER, 11, regions)
@@ -391,15 +393,15 @@ def test_images_without_regions_and_no_sentences_are_refused(regions: RegionSour
         PretrainingDataset([], TOKENIZER, 11, regions)
 
 
-def all_rows(regions: RegionSource) -> list[int]:
+def region_rows(regions: RegionSource) -> list[int]:
     return [regions.rows[f"image{n}"] for n in range(IMAGES)]
 
 
-def regions_image(regions: RegionSource, row: int) -> int:
-    return all_rows(regions).index(row)
+def image_of_row(regions: RegionSource, row: int) -> int:
+    return region_rows(regions).index(row)
 
 
-def test_token_ids_of_a_large_vocabulary_do_not_wrap() -> None:
+def test_token_ids_above_65535_do_not_overflow() -> None:
     from lxmert.data.token_table import TokenTable
 
     words = {**{f"[unused{n}]": n for n in range(66_000)}, **dict.fromkeys([])}
@@ -412,7 +414,7 @@ def test_token_ids_of_a_large_vocabulary_do_not_wrap() -> None:
     assert np.issubdtype(table[0].dtype, np.int64)
 
 
-def test_sentences_have_the_ids_that_the_tokenizer_itself_gives_them() -> None:
+def test_token_table_equals_tokenizer_output() -> None:
     from lxmert.data.token_table import TokenTable
 
     texts = ["Other1 otHer2, word3!", " [MASK] other5 [SEP] \u00e9", "other4 " * 9, "", "w\u00f6rd1\tother9"]
@@ -426,7 +428,7 @@ def test_sentences_have_the_ids_that_the_tokenizer_itself_gives_them() -> None:
     assert len(shown) > 3
 
 
-def test_tokenizers_written_in_python_are_taken_too() -> None:
+def test_token_table_accepts_slow_tokenizer() -> None:
     from transformers import PreTrainedTokenizer
 
     from lxmert.data.token_table import TokenTable
@@ -448,7 +450,7 @@ def test_tokenizers_written_in_python_are_taken_too() -> None:
     assert [table[n].tolist() for n in range(2)] == [[1, 2, 3], [4, 5, 6, 7]]
 
 
-def test_half_a_character_is_refused_and_a_whole_one_is_not() -> None:
+def test_token_table_rejects_lone_surrogate_and_accepts_emoji() -> None:
     from lxmert.data.token_table import TokenTable
 
     assert len(TokenTable(["dog \U0001f44d", "\u00e9"], TOKENIZER, 9)) == 2
@@ -458,7 +460,7 @@ def test_half_a_character_is_refused_and_a_whole_one_is_not() -> None:
         TokenTable(["dog", "a \udc4d dog", "dog"], TOKENIZER, 9)
 
 
-def test_other_threads_do_not_change_how_long_sentences_become() -> None:
+def test_truncation_length_is_not_changed_by_other_threads() -> None:
     """A tokenizer keeps the last length in itself; here another thread sets its own amid every call."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Ten rows of an original feature file: into a store, into batches, into a step of the full-size model."""
+"""Ten rows of a published feature file: imported into a store, batched, and used in a training step."""
 
 import base64
 import json
@@ -27,16 +27,18 @@ QUESTIONS = (
 
 @pytest.fixture(scope="module")
 def rows(shared_data: Path) -> dict[str, dict[str, Any]]:
-    """The file's rows by image, decoded here anew."""
+    """The file's rows by image, decoded independently of the code under test."""
     found = {}
     text = (shared_data / "features" / "train2014_obj36.tsv").read_text(encoding="ascii")
     for line in text.splitlines():
-        name, height, width, ids, confidences, attributes, sure, count, boxes, features = line.split("\t")
+        name, height, width, ids, confidences, attributes, attribute_confidences, count, boxes, features = (
+            line.split("\t")
+        )
         assert count == "36"
         found[name] = {
             "size": np.array([width, height] * 2, dtype=np.float32),
             "obj": (_decoded(ids, "<i8"), _decoded(confidences, "<f4")),
-            "attr": (_decoded(attributes, "<i8"), _decoded(sure, "<f4")),
+            "attr": (_decoded(attributes, "<i8"), _decoded(attribute_confidences, "<f4")),
             "boxes": _decoded(boxes, "<f4").reshape(36, 4),
             "features": _decoded(features, "<f4").reshape(36, 2048),
         }
@@ -57,16 +59,16 @@ def store(
     return FeatureStore(folder)
 
 
-@pytest.fixture(params=["in memory", "from the disk"])
+@pytest.fixture(params=["in memory", "from disk"])
 def regions(
     request: pytest.FixtureRequest, store: FeatureStore, rows: dict[str, dict[str, Any]]
 ) -> RegionSource:
     # Annotations name images with their ending, the feature file without.
     names = [f"{name}.jpg" for name in rows]
-    return open_regions(store, names, in_memory_bytes=0 if request.param == "from the disk" else 2**30)
+    return open_regions(store, names, in_memory_bytes=0 if request.param == "from disk" else 2**30)
 
 
-def pretraining(regions: RegionSource, shared_data: Path) -> PretrainingDataset:
+def pretraining_dataset(regions: RegionSource, shared_data: Path) -> PretrainingDataset:
     texts = [
         ImageText(image, sentence, "vqa", answers)
         for image in regions.rows
@@ -78,10 +80,10 @@ def pretraining(regions: RegionSource, shared_data: Path) -> PretrainingDataset:
     return PretrainingDataset(texts, tokenizer, 20, regions, answers)
 
 
-def test_batches_hold_what_stands_in_the_file(
+def test_batches_equal_rows_of_published_file(
     regions: RegionSource, store: FeatureStore, rows: dict[str, dict[str, Any]], shared_data: Path
 ) -> None:
-    data = pretraining(regions, shared_data)
+    data = pretraining_dataset(regions, shared_data)
     draws = list(range(len(data)))
     batch = PretrainingCollator(data)([data[draw] for draw in draws])
     targets = batch["obj_labels"]
@@ -95,12 +97,12 @@ def test_batches_hold_what_stands_in_the_file(
             assert (np.abs(features - row["features"]) <= np.abs(row["features"]) * 2**-11 + 2**-25).all()
         else:
             assert np.array_equal(features, row["features"])
-        seen = targets["feat"][1][place] == 0
-        assert torch.equal(batch["visual_feats"][place][seen], targets["feat"][0][place][seen])
+        unmasked = targets["feat"][1][place] == 0
+        assert torch.equal(batch["visual_feats"][place][unmasked], targets["feat"][0][place][unmasked])
         assert np.array_equal(batch["visual_pos"][place].numpy(), (row["boxes"] / row["size"]).clip(0, 1))
         for task in ("obj", "attr"):
-            for mine, written in zip(targets[task], row[task], strict=True):
-                assert np.array_equal(mine[place].numpy(), written)
+            for batched, stored in zip(targets[task], row[task], strict=True):
+                assert np.array_equal(batched[place].numpy(), stored)
     assert (batch["visual_attention_mask"] == 1).all()
     listed = json.loads((shared_data / "answers" / "all_ans.json").read_text(encoding="utf-8"))
     given = {listed[number]["ans"] for number in batch["ans"].tolist() if number >= 0}
@@ -109,12 +111,12 @@ def test_batches_hold_what_stands_in_the_file(
 
 
 @pytest.mark.slow
-def test_the_full_size_model_learns_from_them(
+def test_full_size_model_loss_falls_after_one_step_on_published_features(
     shared_data: Path, tmp_path: Path, rows: dict[str, dict[str, Any]]
 ) -> None:
     import_tsv(shared_data / "features" / "train2014_obj36.tsv", tmp_path / "s", dtype="float16")
     regions = open_regions(FeatureStore(tmp_path / "s"), list(rows), in_memory_bytes=0)
-    data = pretraining(regions, shared_data)
+    data = pretraining_dataset(regions, shared_data)
     batch = PretrainingCollator(data)([data[draw] for draw in range(12)])
     torch.manual_seed(0)
     model = LxmertForPreTraining(LxmertConfig()).eval()

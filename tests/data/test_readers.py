@@ -38,14 +38,14 @@ def annotation(number: int, image: int = 7) -> dict[str, Any]:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
+def vqa_paths(tmp_path: Path) -> tuple[Path, Path]:
     questions = {"data_type": "mscoco", "data_subtype": "val", "questions": [question(2), question(1, 8)]}
     annotations = {"annotations": [annotation(1, 8), annotation(2)]}
     return write_file(tmp_path / "q.json", questions), write_file(tmp_path / "a.json", annotations)
 
 
-def test_questions_are_joined_with_their_annotations_in_file_order(files: tuple[Path, Path]) -> None:
-    data = read_vqa(*files)
+def test_questions_are_joined_with_their_annotations_in_file_order(vqa_paths: tuple[Path, Path]) -> None:
+    data = read_vqa(*vqa_paths)
     assert (data.data_type, data.data_subtype, data.image_ids) == ("mscoco", "val", [7, 8])
     assert [example.question_id for example in data] == [2, 1]
     first = data[0]
@@ -55,21 +55,21 @@ def test_questions_are_joined_with_their_annotations_in_file_order(files: tuple[
     assert first.annotators == ()
 
 
-def test_an_annotation_is_freed_once_it_is_joined(
-    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+def test_annotation_is_freed_after_joining(
+    vqa_paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[int] = []
 
-    def counted(example: VqaExample, **changes: Any) -> VqaExample:
-        alive.append(sum(type(thing) is VqaExample for thing in gc.get_objects()))
+    def counting_replace(example: VqaExample, **changes: Any) -> VqaExample:
+        alive.append(sum(type(instance) is VqaExample for instance in gc.get_objects()))
         return replace(example, **changes)
 
-    monkeypatch.setattr("lxmert.data.vqa.replace", counted)
-    read_vqa(*files)
+    monkeypatch.setattr("lxmert.data.vqa.replace", counting_replace)
+    read_vqa(*vqa_paths)
     assert alive[0] == alive[1]
 
 
-def test_equal_annotators_are_remembered(tmp_path: Path) -> None:
+def test_equal_annotators_share_one_object(tmp_path: Path) -> None:
     same = annotation(1)
     same["answers"] = [{"answer": "red"}, {"answer": "blue"}]
     data = read_vqa(
@@ -80,8 +80,8 @@ def test_equal_annotators_are_remembered(tmp_path: Path) -> None:
     assert len(set(data[0].annotators)) == 1
 
 
-def test_questions_alone_have_no_answers(files: tuple[Path, Path]) -> None:
-    example = read_vqa(files[0])[1]
+def test_questions_without_annotations_have_no_answers(vqa_paths: tuple[Path, Path]) -> None:
+    example = read_vqa(vqa_paths[0])[1]
     assert (example.question_id, example.answers, example.answer_type) == (1, (), None)
 
 
@@ -112,7 +112,7 @@ def test_questions_alone_have_no_answers(files: tuple[Path, Path]) -> None:
         ),
     ],
 )
-def test_malformed_files_are_reported_with_their_place(
+def test_malformed_vqa_file_error_names_location(
     tmp_path: Path, questions: Any, annotations: list[Any], message: str
 ) -> None:
     paths = (
@@ -123,17 +123,17 @@ def test_malformed_files_are_reported_with_their_place(
         read_vqa(*paths)
 
 
-def test_bottomless_nesting_is_reported(tmp_path: Path) -> None:
+def test_too_deep_nesting_raises_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"q\.json: nested too deeply"):
         read_vqa(write_file(tmp_path / "q.json", '{"questions": ' + "[" * 100_000))
 
 
-def test_missing_file_is_reported(tmp_path: Path) -> None:
+def test_missing_file_raises_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_vqa(tmp_path / "none.json")
 
 
-def test_own_lines_under_another_ending_are_told_what_ending_they_need(tmp_path: Path) -> None:
+def test_own_lines_with_wrong_suffix_error_names_jsonl(tmp_path: Path) -> None:
     line = '{"image": "x", "sentence": "?", "answer": "red"}\n'
     for name, lines in (("own.json", line * 2), ("own.csv", "photo,question,answer\nx,?,red\n")):
         with pytest.raises(DataError, match=r"a\.json: no such file.* ends in \.jsonl"):
@@ -161,21 +161,21 @@ def instances(**changes: Any) -> dict[str, Any]:
 def test_instances_are_read_per_image(tmp_path: Path) -> None:
     images = read_instances(write_file(tmp_path / "i.json", instances()))
     assert list(images) == [5, 6]
-    one, empty = images[5], images[6]
-    assert (one.file_name, one.size_hw, len(one)) == ("a.png", (100, 200), 2)
-    assert torch.equal(one.boxes_xyxy_px, torch.tensor([[10.0, 20.5, 40.0, 60.5], [0.0, 0.0, 1.0, 2.0]]))
-    assert one.category_ids.tolist() == [3, 4]
-    assert one.category_names == ("cat", "")
-    assert one.attributes == ({}, {"color": "red"})
-    assert one.is_crowd.tolist() == [True, False]
+    image, empty = images[5], images[6]
+    assert (image.file_name, image.size_hw, len(image)) == ("a.png", (100, 200), 2)
+    assert torch.equal(image.boxes_xyxy_px, torch.tensor([[10.0, 20.5, 40.0, 60.5], [0.0, 0.0, 1.0, 2.0]]))
+    assert image.category_ids.tolist() == [3, 4]
+    assert image.category_names == ("cat", "")
+    assert image.attributes == ({}, {"color": "red"})
+    assert image.is_crowd.tolist() == [True, False]
     assert (len(empty), empty.boxes_xyxy_px.shape, empty.size_hw) == (0, (0, 4), (50, 60))
-    turned = dict(reversed(instances().items()))
-    again = read_instances(write_file(tmp_path / "turned.json", turned))
+    reordered = dict(reversed(instances().items()))
+    again = read_instances(write_file(tmp_path / "turned.json", reordered))
     assert list(again) == [5, 6]
     assert again[5].category_names == ("cat", "")
 
 
-def test_boxes_of_no_width_or_height_are_left_out(tmp_path: Path) -> None:
+def test_boxes_without_width_or_height_are_dropped(tmp_path: Path) -> None:
     for bbox in ([1, 2, 0, 4], [1, 2, 3.5, 0.0]):
         image = read_instances(write_file(tmp_path / "i.json", instances(bbox=bbox)))[5]
         assert (len(image), image.category_ids.tolist(), image.boxes_xyxy_px.tolist()) == (
@@ -197,9 +197,7 @@ def test_boxes_of_no_width_or_height_are_left_out(tmp_path: Path) -> None:
         ({"category_id": 2**63}, r"annotations\[0\].category_id is int 9223372036854775808, expected one"),
     ],
 )
-def test_malformed_boxes_are_reported_with_their_place(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_malformed_box_error_names_location(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_instances(write_file(tmp_path / "i.json", instances(**changes)))
 
@@ -230,13 +228,13 @@ def test_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
         read_vqa_annotations,
     ],
 )
-def test_cycles_are_looked_for_again_after_a_file_was_read_but_not_meanwhile(
+def test_garbage_collector_is_paused_while_reading_and_resumed_after(
     read: Callable[..., object], tmp_path: Path
 ) -> None:
-    looked_for: list[bool] = []
+    gc_enabled: list[bool] = []
 
     def start(name: str, total: int) -> Callable[[int], None]:
-        looked_for.append(gc.isenabled())
+        gc_enabled.append(gc.isenabled())
         return lambda done: None
 
     # The mistakes of the files are found with their first record.
@@ -244,5 +242,5 @@ def test_cycles_are_looked_for_again_after_a_file_was_read_but_not_meanwhile(
     assert gc.isenabled()
     with pytest.raises(DataError):
         read(path, progress=start)
-    assert looked_for == [False]
+    assert gc_enabled == [False]
     assert gc.isenabled()

@@ -1,4 +1,4 @@
-"""Regions out of stores: from memory or from the disk the same, by any way of writing an image's name."""
+"""Region sources: equal batches from memory and from disk, for every spelling of an image name."""
 
 import pickle
 from pathlib import Path
@@ -27,19 +27,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return FeatureStore(write_store(tmp_path_factory.mktemp("store") / "s", IMAGES))
 
 
-@pytest.fixture(params=["in memory", "from the disk", "from the disk, in another process's hands"])
+@pytest.fixture(params=["in memory", "from disk", "from disk, pickled"])
 def source(request: pytest.FixtureRequest, store: FeatureStore) -> RegionSource:
     if request.param == "in memory":
         return open_regions(store, ORDER)
     source = open_regions(store, ORDER, in_memory_bytes=0)
-    return pickle.loads(pickle.dumps(source)) if "process" in request.param else source  # noqa: S301
+    return pickle.loads(pickle.dumps(source)) if "pickled" in request.param else source  # noqa: S301
 
 
 def rows_of(source: RegionSource, names: list[str]) -> torch.Tensor:
     return torch.tensor([source.rows[name] for name in names])
 
 
-def test_regions_stay_on_the_disk_where_they_do_not_fit_into_memory(store: FeatureStore) -> None:
+def test_regions_beyond_memory_limit_stay_on_disk(store: FeatureStore) -> None:
     # Five images of up to six objects, each of 7 features and 4 coordinates of 4 bytes.
     size = 5 * 6 * 11 * 4
     assert isinstance(open_regions(store, ORDER, in_memory_bytes=size), RegionTable)
@@ -51,7 +51,7 @@ def test_regions_stay_on_the_disk_where_they_do_not_fit_into_memory(store: Featu
 
 
 @pytest.mark.parametrize("names", [ORDER, ["image1", "image1"], ["image6", "image0"], ["image4"]])
-def test_a_batch_is_what_pad_regions_makes_of_its_images(source: RegionSource, names: list[str]) -> None:
+def test_batch_equals_pad_regions(source: RegionSource, names: list[str]) -> None:
     batch = source.batch(rows_of(source, names))
     expected = pad_regions([IMAGES[f"{name}.jpg"] for name in names])
     assert batch.keys() == expected.keys()
@@ -60,7 +60,7 @@ def test_a_batch_is_what_pad_regions_makes_of_its_images(source: RegionSource, n
         assert batch[key].dtype == values.dtype
 
 
-def test_a_batch_may_be_changed_without_changing_what_is_stored(source: RegionSource) -> None:
+def test_changing_a_batch_does_not_change_stored_regions(source: RegionSource) -> None:
     rows = rows_of(source, ["image3", "image0"])
     before = {key: values.clone() for key, values in source.batch(rows).items()}
     for values in source.batch(rows).values():
@@ -69,7 +69,7 @@ def test_a_batch_may_be_changed_without_changing_what_is_stored(source: RegionSo
         assert torch.equal(values, before[key])
 
 
-def test_what_the_extractor_is_and_says_can_be_asked(source: RegionSource) -> None:
+def test_source_exposes_extractor_feature_dim_and_label_counts(source: RegionSource) -> None:
     assert (source.extractor, source.feature_dim, set(source.rows)) == (EXTRACTOR, DIM, set(ORDER))
     labels = source.object_labels
     assert labels is not None
@@ -78,14 +78,19 @@ def test_what_the_extractor_is_and_says_can_be_asked(source: RegionSource) -> No
         (labels.object_count, [image.object_ids for image in images]),
         (labels.attribute_count, [image.attribute_ids for image in images]),
     ):
-        assert count == max(int(one.max()) for one in ids if one is not None and len(one)) + 1
+        assert (
+            count
+            == max(int(image_ids.max()) for image_ids in ids if image_ids is not None and len(image_ids)) + 1
+        )
 
 
-def test_labels_come_with_confidences_or_all_alike(source: RegionSource) -> None:
+def test_object_labels_are_weighted_by_confidence_or_equally(source: RegionSource) -> None:
     names = ["image6", "image1", "image0"]
     labels = source.object_labels
     assert labels is not None
-    sure, alike = (labels.batch(rows_of(source, names), 4, confidences=value) for value in (True, False))
+    weighted, unweighted = (
+        labels.batch(rows_of(source, names), 4, confidences=value) for value in (True, False)
+    )
     for place, name in enumerate(names):
         regions = IMAGES[f"{name}.jpg"]
         count = len(regions)
@@ -95,19 +100,19 @@ def test_labels_come_with_confidences_or_all_alike(source: RegionSource) -> None
         ):
             assert ids is not None
             assert scores is not None
-            for batch, weights in ((sure, scores), (alike, torch.ones(count))):
+            for batch, weights in ((weighted, scores), (unweighted, torch.ones(count))):
                 assert batch[task][0][place].tolist() == ids.tolist() + [-100] * (4 - count)
                 assert batch[task][1][place].tolist() == weights.tolist() + [0.0] * (4 - count)
 
 
-def test_single_objects_can_be_picked(source: RegionSource) -> None:
+def test_gather_objects_selects_features_by_fraction(source: RegionSource) -> None:
     rows = rows_of(source, ["image3", "image3", "image6", "image1"])
-    picked = source.gather_objects(rows, torch.tensor([0.999, 0.4, 0.0, 0.7], dtype=torch.float64))
+    gathered = source.gather_objects(rows, torch.tensor([0.999, 0.4, 0.0, 0.7], dtype=torch.float64))
     three, six = IMAGES["image3.jpg"].features, IMAGES["image6.jpg"].features
-    assert torch.equal(picked, torch.stack([three[5], three[2], six[0], torch.zeros(DIM)]))
+    assert torch.equal(gathered, torch.stack([three[5], three[2], six[0], torch.zeros(DIM)]))
 
 
-def test_boxes_beyond_their_image_by_a_rounding_error_are_clamped(tmp_path: Path) -> None:
+def test_boxes_outside_image_by_rounding_error_are_clamped(tmp_path: Path) -> None:
     regions = IMAGES["image0.jpg"]
     boxes = regions.boxes_xyxy_px.clone()
     boxes[1, 2] = regions.size_hw[1]
@@ -123,7 +128,7 @@ def test_boxes_beyond_their_image_by_a_rounding_error_are_clamped(tmp_path: Path
     assert torch.equal(batch["visual_pos"], pad_regions([clamped])["visual_pos"])
 
 
-def test_half_precision_features_are_the_stored_ones(tmp_path: Path) -> None:
+def test_float16_store_features_are_returned_exactly(tmp_path: Path) -> None:
     store = FeatureStore(write_store(tmp_path / "s", IMAGES, "float16"))
     rounded = IMAGES["image3.jpg"].features.half()
     for dtype in (torch.float32, torch.float16):
@@ -133,7 +138,7 @@ def test_half_precision_features_are_the_stored_ones(tmp_path: Path) -> None:
         assert torch.equal(features, rounded.to(dtype))
 
 
-def test_several_threads_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_does_not_depend_on_thread_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # 40 objects of 2,048 features: several pieces of what is copied at once.
     image = random_regions(1, 40, dim=2048)
     manifest = StoreManifest(2048, "float16", EXTRACTOR)
@@ -145,7 +150,7 @@ def test_several_threads_read_the_same(tmp_path: Path, monkeypatch: pytest.Monke
         assert torch.equal(source.batch(torch.tensor([0]))["visual_feats"][0], image.features.half().float())
 
 
-def test_images_are_found_with_and_without_ending_and_folder(tmp_path: Path) -> None:
+def test_image_names_match_with_and_without_ending_and_folder(tmp_path: Path) -> None:
     names = ["train/a.jpg", "b", "c.PNG", "2.5", "c.png.jpg"]
     images = {name: random_regions(n) for n, name in enumerate(names)}
     store = FeatureStore(write_store(tmp_path / "s", images))
@@ -156,7 +161,7 @@ def test_images_are_found_with_and_without_ending_and_folder(tmp_path: Path) -> 
     assert ImageNameIndex(store).find_all(["d", "b.png", "e", "a"]) == {"b.png": 1, "a": 0}
 
 
-def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
+def test_ambiguous_image_name_is_rejected(tmp_path: Path) -> None:
     images = {name: random_regions(n) for n, name in enumerate(["train/1.jpg", "val/1.jpg"])}
     store = FeatureStore(write_store(tmp_path / "s", images))
     assert [ImageNameIndex(store).find(name) for name in ("val/1.jpg", "val/1", "all/train/1.png")] == [
@@ -168,7 +173,7 @@ def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
         open_regions(store, ["1"])
 
 
-def test_an_image_is_that_of_its_ending_where_the_store_left_its_folder_out(tmp_path: Path) -> None:
+def test_ending_selects_image_where_store_has_no_folders(tmp_path: Path) -> None:
     """As of day1/1.gif and day2/1.png, which `lxmert extract` calls by their file names."""
     store = FeatureStore(
         write_store(tmp_path / "s", {"1.gif": random_regions(0), "1.png": random_regions(1)})
@@ -178,7 +183,7 @@ def test_an_image_is_that_of_its_ending_where_the_store_left_its_folder_out(tmp_
         open_regions(store, ["day1/1"])
 
 
-def test_one_image_for_names_of_different_folders_is_refused(tmp_path: Path) -> None:
+def test_store_image_matching_names_of_two_folders_is_rejected(tmp_path: Path) -> None:
     store = FeatureStore(write_store(tmp_path / "s", {"train/1.jpg": random_regions(0)}))
     assert open_regions(store, ["1", "train/1.jpg", "all/train/1"]).rows.keys() == {
         "1", "train/1.jpg", "all/train/1",
@@ -187,7 +192,7 @@ def test_one_image_for_names_of_different_folders_is_refused(tmp_path: Path) -> 
         open_regions(store, ["1", "a/train/1.jpg", "b/train/1"])
 
 
-def test_an_image_of_another_folder_is_another_image(tmp_path: Path) -> None:
+def test_image_of_another_folder_does_not_match(tmp_path: Path) -> None:
     first = write_store(tmp_path / "a", {"cam1/1.jpg": random_regions(0)})
     second = write_store(tmp_path / "b", {"cam1/2.avif": random_regions(1)})
     for store in (FeatureStore(first), open_stores([first, second])):
@@ -200,7 +205,7 @@ def test_an_image_of_another_folder_is_another_image(tmp_path: Path) -> None:
     assert ImageNameIndex(open_stores([first, second])).find("2") == 1
 
 
-def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore) -> None:
+def test_missing_images_and_empty_request_are_rejected(store: FeatureStore) -> None:
     with pytest.raises(
         DataError, match=r"2 of 3 images are missing, starting with x; add them with `lxmert extract`"
     ):
@@ -210,7 +215,7 @@ def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore)
 
 
 @pytest.mark.parametrize("memory", [0, 2**20])
-def test_images_without_any_object_have_one_place_that_is_padding(tmp_path: Path, memory: int) -> None:
+def test_images_without_objects_have_one_padding_row(tmp_path: Path, memory: int) -> None:
     images = {name: random_regions(0, 0) for name in "abc"}
     source = open_regions(
         FeatureStore(write_store(tmp_path, images)), ["a", "b", "c"], in_memory_bytes=memory
@@ -221,7 +226,7 @@ def test_images_without_any_object_have_one_place_that_is_padding(tmp_path: Path
     assert batch["visual_attention_mask"].dtype == torch.int64
 
 
-def test_an_extractor_that_names_nothing_gives_no_labels(tmp_path: Path) -> None:
+def test_source_with_unlabelled_image_has_no_object_labels(tmp_path: Path) -> None:
     images = {"a": random_regions(0), "b": random_regions(1, labels=False)}
     store = FeatureStore(write_store(tmp_path / "s", images))
     assert open_regions(store, ["a", "b"], in_memory_bytes=0).object_labels is None
@@ -229,7 +234,7 @@ def test_an_extractor_that_names_nothing_gives_no_labels(tmp_path: Path) -> None
     assert open_regions(store, ["a"], in_memory_bytes=0).object_labels is not None
 
 
-def test_a_manifest_with_names_says_how_many_classes_there_are(tmp_path: Path) -> None:
+def test_class_counts_follow_names_in_manifest(tmp_path: Path) -> None:
     names = tuple(f"thing {n}" for n in range(1600))
     manifest = StoreManifest(DIM, "float32", EXTRACTOR, object_names=names, attribute_names=names[:400])
     with FeatureStoreWriter(tmp_path, manifest) as writer:
@@ -240,15 +245,15 @@ def test_a_manifest_with_names_says_how_many_classes_there_are(tmp_path: Path) -
         assert (labels.object_count, labels.attribute_count) == (1600, 400)
 
 
-def test_opening_reads_no_features(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_regions_reads_no_feature_data(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped: list[str] = []
     real = store_parts.map_file
 
-    def listening(path: Path, size: int) -> memoryview:
+    def recording_map_file(path: Path, size: int) -> memoryview:
         mapped.append(path.suffix)
         return real(path, size)
 
-    monkeypatch.setattr("lxmert.data.feature_store.reader.map_file", listening)
+    monkeypatch.setattr("lxmert.data.feature_store.reader.map_file", recording_map_file)
     fresh = FeatureStore(store.path)
     open_regions(fresh, ORDER, in_memory_bytes=0)
     assert mapped
@@ -264,7 +269,7 @@ class TestJoinedStores:
         assert isinstance(store, JoinedStores)
         return store
 
-    def test_they_read_as_one(self, tmp_path: Path) -> None:
+    def test_joined_stores_read_as_one_store(self, tmp_path: Path) -> None:
         store = self.joined(tmp_path)
         assert (len(store), store.extractor, store.feature_dim) == (8, EXTRACTOR, DIM)
         assert list(store)[2:4] == ["image2.jpg", "image2.jpg"]
@@ -278,7 +283,7 @@ class TestJoinedStores:
                 assert torch.equal(batch[key], values), key
             assert source.object_labels is not None
 
-    def test_they_must_be_of_one_extractor(self, tmp_path: Path) -> None:
+    def test_joined_stores_reject_other_extractors_duplicates_and_empty_list(self, tmp_path: Path) -> None:
         first = write_store(tmp_path / "first", {"a": random_regions(0)})
         manifest = StoreManifest(DIM, "float32", "another/7")
         with FeatureStoreWriter(tmp_path / "second", manifest) as writer:
@@ -290,6 +295,6 @@ class TestJoinedStores:
         with pytest.raises(DataError, match="one of them was given twice"):
             open_stores([first, tmp_path / "second", first / ".." / "first"])
 
-    def test_a_position_beyond_them_is_refused(self, tmp_path: Path) -> None:
+    def test_joined_stores_reject_position_out_of_range(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no image at position 8"):
             self.joined(tmp_path).arrays_at(8)

@@ -22,7 +22,7 @@ from lxmert.data.submissions import (
 )
 from lxmert.errors import DataError
 
-several = settings(max_examples=60, deadline=None)
+sixty_examples = settings(max_examples=60, deadline=None)
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -33,7 +33,7 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
-def kinds(faults: Any) -> dict[FaultKind, int]:
+def counts_by_kind(faults: Any) -> dict[FaultKind, int]:
     return {fault.kind: fault.count for fault in faults}
 
 
@@ -46,29 +46,29 @@ def check(task: SubmissionTask, path: Path, content: Any, questions: Any) -> dic
 
 
 class TestWriting:
-    @several
+    @sixty_examples
     @given(answers=st.dictionaries(st.integers(), st.text()))
-    def test_vqa_has_the_bytes_of_the_original_code(
+    def test_vqa_submission_bytes_equal_original_code(
         self, answers: dict[int, str], tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         path = tmp_path_factory.mktemp("vqa") / "answers.json"
         write_vqa_submission(path, answers)
-        rows = [{"question_id": one, "answer": said} for one, said in answers.items()]
+        rows = [{"question_id": question_id, "answer": answer} for question_id, answer in answers.items()]
         assert path.read_text(encoding="ascii") == json.dumps(rows, indent=4, sort_keys=True)
         assert read_submission("vqa", path).predictions == answers
 
-    @several
+    @sixty_examples
     @given(answers=st.dictionaries(st.text(), st.text()))
-    def test_gqa_has_the_bytes_of_the_original_code(
+    def test_gqa_submission_bytes_equal_original_code(
         self, answers: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         path = tmp_path_factory.mktemp("gqa") / "answers.json"
         write_gqa_submission(path, answers)
-        rows = [{"questionId": one, "prediction": said} for one, said in answers.items()]
+        rows = [{"questionId": question_id, "prediction": answer} for question_id, answer in answers.items()]
         assert path.read_text(encoding="ascii") == json.dumps(rows, indent=4, sort_keys=True)
         assert read_submission("gqa", path).predictions == answers
 
-    def test_own_questions_keep_ids_of_either_type(self, tmp_path: Path) -> None:
+    def test_own_submission_keeps_integer_and_string_ids(self, tmp_path: Path) -> None:
         path = tmp_path / "answers.json"
         write_jsonl_submission(path, {7: "red", "q/1 é": "été"})
         assert json.loads(path.read_text()) == [
@@ -82,7 +82,7 @@ class TestWriting:
         assert found[FaultKind.ID_TYPE] == ("[0] 7.5 instead of an integer or a string",)
         assert (found[FaultKind.MISSING], found[FaultKind.UNKNOWN]) == (("7",), ("7",))
 
-    def test_nlvr2_has_a_line_per_example_and_no_header(self, tmp_path: Path) -> None:
+    def test_nlvr2_submission_has_one_line_per_example_and_no_header(self, tmp_path: Path) -> None:
         path = tmp_path / "predictions.csv"
         write_nlvr2_submission(path, {"dev-1-0-0": True, "dev-1-1-0": False})
         assert path.read_bytes() == b"dev-1-0-0,True\ndev-1-1-0,False\n"
@@ -103,7 +103,7 @@ class TestWriting:
             (write_nlvr2_submission, {"": True}, "without commas and white space"),
         ],
     )
-    def test_what_no_leaderboard_would_take_is_not_written(
+    def test_invalid_predictions_are_rejected_and_file_is_kept(
         self, write: Any, predictions: Any, message: str, tmp_path: Path
     ) -> None:
         path = tmp_path / "old"
@@ -113,20 +113,20 @@ class TestWriting:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_writing_into_missing_folder_raises_data_error(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="the predictions cannot be written"):
             write_gqa_submission(tmp_path / "no" / "file.json", {})
 
 
 class TestChecking:
-    def test_nothing_is_wrong_with_a_complete_file_in_any_order(self, tmp_path: Path) -> None:
-        rows = [{"question_id": one, "answer": "yes", "more": None} for one in (3, 1, 2)]
+    def test_complete_file_in_any_order_has_no_faults(self, tmp_path: Path) -> None:
+        rows = [{"question_id": question_id, "answer": "yes", "more": None} for question_id in (3, 1, 2)]
         assert check("vqa", tmp_path / "a.json", rows, [1, 2, 3]) == {}
         lines = "dev-2-0-0,false\r\ndev-1-0-0,TRUE"
         assert check("nlvr2", tmp_path / "a.csv", lines, ["dev-1-0-0", "dev-2-0-0"]) == {}
         assert check("gqa", tmp_path / "b.json", [], []) == {}
 
-    def test_every_kind_of_fault_in_a_vqa_file(self, tmp_path: Path) -> None:
+    def test_vqa_faults_are_listed_by_kind(self, tmp_path: Path) -> None:
         rows = [
             {"question_id": 1, "answer": "yes"},
             {"question_id": 1, "answer": "no"},
@@ -163,7 +163,7 @@ class TestChecking:
         found = read_submission("vqa", tmp_path / "a.json")
         assert (found.rows, found.predictions[1]) == (13, "no")  # the last one counts
 
-    def test_gqa_ids_keep_their_zeros_and_answers_their_space(self, tmp_path: Path) -> None:
+    def test_gqa_faults_respect_leading_zeros_and_padding(self, tmp_path: Path) -> None:
         rows = [
             {"questionId": "07", "prediction": "yes "},
             {"questionId": "7", "prediction": ""},
@@ -177,7 +177,7 @@ class TestChecking:
             FaultKind.UNKNOWN: ("7",),
         }
 
-    def test_every_kind_of_fault_in_an_nlvr2_file(self, tmp_path: Path) -> None:
+    def test_nlvr2_faults_are_listed_by_kind(self, tmp_path: Path) -> None:
         lines = "identifier,prediction\na,True\nb, True\n\nc\nd,False,0.9\na,False\n\ufeffe,True\n  \n"
         assert check("nlvr2", tmp_path / "a.csv", lines, list("abcde")) == {
             FaultKind.MALFORMED: ("line 5 'c' has no comma",),
@@ -192,7 +192,7 @@ class TestChecking:
         assert found.predictions["d"] == "False"
         assert found.rows == 7
 
-    def test_a_byte_order_mark_is_a_fault_but_no_part_of_the_first_row(self, tmp_path: Path) -> None:
+    def test_byte_order_mark_is_a_fault_and_not_part_of_first_row(self, tmp_path: Path) -> None:
         rows = {
             "vqa": ('[{"question_id": 1, "answer": "a"}]', 1),
             "gqa": ('[{"questionId": "1", "prediction": "a"}]', "1"),
@@ -202,7 +202,7 @@ class TestChecking:
             path = tmp_path / task
             path.write_text(content, encoding="utf-8-sig")
             found = check_submission(task, path, [identifier])  # type: ignore[arg-type]
-            assert kinds(found.faults) == {FaultKind.BYTE_ORDER_MARK: 1}
+            assert counts_by_kind(found.faults) == {FaultKind.BYTE_ORDER_MARK: 1}
             assert list(read_submission(task, path).predictions) == [identifier]  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
@@ -216,15 +216,15 @@ class TestChecking:
             ("\x00", "JSON"),
         ],
     )
-    def test_files_that_cannot_be_read_are_one_fault(
-        self, content: str, message: str, tmp_path: Path
-    ) -> None:
+    def test_invalid_json_is_one_unreadable_fault(self, content: str, message: str, tmp_path: Path) -> None:
         found = check("vqa", tmp_path / "a.json", content, [1])
         assert list(found) == [FaultKind.UNREADABLE]
         assert message in found[FaultKind.UNREADABLE][0]
 
     @pytest.mark.parametrize("task", ["vqa", "gqa", "nlvr2"])
-    def test_no_file_a_folder_and_bytes_that_are_no_text(self, task: SubmissionTask, tmp_path: Path) -> None:
+    def test_missing_file_folder_and_binary_file_are_unreadable(
+        self, task: SubmissionTask, tmp_path: Path
+    ) -> None:
         noise = tmp_path / "noise"
         noise.write_bytes(b"[\xff\xfe,True\n")
         for path in (tmp_path / "absent", tmp_path, noise):
@@ -232,9 +232,9 @@ class TestChecking:
             assert (fault.kind, fault.count) == (FaultKind.UNREADABLE, 1)
             assert str(path) in fault.examples[0]
 
-    @several
+    @sixty_examples
     @given(value=JSON_VALUES, task=st.sampled_from(["vqa", "gqa"]))
-    def test_any_json_is_read_or_reported(
+    def test_any_json_value_is_reported_as_faults(
         self, value: Any, task: SubmissionTask, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         path = tmp_path_factory.mktemp("any") / "a.json"
@@ -243,25 +243,27 @@ class TestChecking:
         assert found.faults  # no such value is a complete file
         json.dumps(found.to_dict())
 
-    @several
+    @sixty_examples
     @given(text=st.text())
-    def test_any_text_is_read_or_reported(self, text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_any_text_is_reported_as_missing_predictions(
+        self, text: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
         path = tmp_path_factory.mktemp("any") / "a.csv"
         path.write_text(text, encoding="utf-8", newline="")
         found = check_submission("nlvr2", path, ["dev-1-0-0", "dev-1-1-0"])
-        assert FaultKind.MISSING in kinds(found.faults)
+        assert FaultKind.MISSING in counts_by_kind(found.faults)
 
     @given(predicted=st.sets(st.integers(0, 30)), wanted=st.lists(st.integers(0, 30), unique=True))
-    def test_ids_are_compared_as_sets(self, predicted: set[int], wanted: list[int]) -> None:
-        found = kinds(compare_ids(dict.fromkeys(predicted, ""), wanted))
+    def test_compare_ids_counts_missing_and_unknown_ids(self, predicted: set[int], wanted: list[int]) -> None:
+        found = counts_by_kind(compare_ids(dict.fromkeys(predicted, ""), wanted))
         assert found.get(FaultKind.MISSING, 0) == len(set(wanted) - predicted)
         assert found.get(FaultKind.UNKNOWN, 0) == len(predicted - set(wanted))
 
-    def test_what_is_known_beyond_the_questions_is_not_unknown(self) -> None:
+    def test_compare_ids_accepts_known_ids_beyond_questions(self) -> None:
         found = compare_ids({1: "", 2: "", 3: ""}, [1], known=[1, 2])
         assert [str(fault) for fault in found] == ["predictions for unknown questions: 1 (3)"]
 
-    def test_only_the_first_places_are_kept(self, tmp_path: Path) -> None:
+    def test_fault_keeps_only_first_five_examples(self, tmp_path: Path) -> None:
         found = check("vqa", tmp_path / "a.json", [], range(1_000_000, 1_002_000))
         assert found == {FaultKind.MISSING: tuple(map(str, range(1_000_000, 1_000_005)))}
         (fault,) = check_submission("vqa", tmp_path / "a.json", range(2000)).faults
@@ -282,20 +284,20 @@ class TestChecking:
         ("x" * 99, "'" + "x" * 36 + "..."),
     ],
 )
-def test_ids_can_always_be_printed(identifier: object, shown: str) -> None:
+def test_format_id_escapes_and_shortens_ids(identifier: object, shown: str) -> None:
     assert format_id(identifier) == shown
 
 
-def test_faults_read_as_a_line() -> None:
+def test_fault_is_formatted_as_one_line() -> None:
     assert str(Fault(FaultKind.DUPLICATE, 1, ("7",))) == "rows with a repeated id: 1 (7)"
 
 
-def test_ids_of_the_questions_of_each_data_set(tmp_path: Path) -> None:
+def test_question_ids_are_read_for_each_task(tmp_path: Path) -> None:
     path = tmp_path / "questions.json"
-    asked = [{"question_id": one, "image_id": 1, "question": "?"} for one in (5, 3)]
-    path.write_text(json.dumps({"questions": asked}))
+    questions = [{"question_id": number, "image_id": 1, "question": "?"} for number in (5, 3)]
+    path.write_text(json.dumps({"questions": questions}))
     assert question_ids("vqa", path) == [5, 3]
-    path.write_text(json.dumps({one: {"imageId": "1", "question": "?"} for one in ("05", "5")}))
+    path.write_text(json.dumps({key: {"imageId": "1", "question": "?"} for key in ("05", "5")}))
     assert question_ids("gqa", path) == ["05", "5"]
     path.write_text('{"image": "a", "sentence": "?", "id": "5"}\n{"image": "a", "sentence": "?"}\n')
     assert question_ids("own", path) == ["5", "questions-2"]
@@ -303,7 +305,7 @@ def test_ids_of_the_questions_of_each_data_set(tmp_path: Path) -> None:
     assert question_ids("nlvr2", path) == ["test1-1-0-0", "test1-1-1-0"]
 
 
-def test_attentions_are_read_and_their_form_is_checked(tmp_path: Path) -> None:
+def test_gqa_attentions_are_read_and_malformed_ones_rejected(tmp_path: Path) -> None:
     path = tmp_path / "attentions.json"
     rows = [{"questionId": "01", "attention": [[1, 0.5], [0, 2]]}, {"questionId": "02", "attention": []}]
     path.write_text(json.dumps(rows))

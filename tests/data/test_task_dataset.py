@@ -47,11 +47,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> TaskDataset:
         example(4, 3, "is red", "cow", *["yes"] * 2, *["cow"] * 8),
     ]
     reader = VqaReader(tmp_path_factory.mktemp("data"), VqaFiles())
-    targets = [reader.target(one, ANSWERS) for one in examples]
+    targets = [reader.target(question, ANSWERS) for question in examples]
     return TaskDataset(examples, targets, TOKENIZER, 6, RegionTable.from_regions(IMAGES))
 
 
-def test_the_share_of_pieces_that_unknown_words_become_is_over_all_but_the_special_tokens() -> None:
+def test_unknown_word_fraction_counts_all_but_special_tokens() -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "к", "##о", "##т", "cat", "##s", "##fish"]
     tokenizer = LxmertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
     tokens = TokenTable(["кот", "cats catfish dog", ""], tokenizer, 20)
@@ -75,7 +75,7 @@ def collator(dataset: TaskDataset, target: TargetKind, multiple: int = 1) -> Tas
     return TaskCollator(dataset.regions, 0, len(ANSWERS), target, multiple)
 
 
-def test_words_are_padded_to_the_longest_of_the_batch(dataset: TaskDataset) -> None:
+def test_words_are_padded_to_longest_sentence_of_batch(dataset: TaskDataset) -> None:
     batch = collator(dataset, TargetKind.CLASS)([dataset[0], dataset[1]])
     assert batch["input_ids"].tolist() == [[2, 5, 6, 7, 9, 3], [2, 7, 9, 3, 0, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]
@@ -83,7 +83,7 @@ def test_words_are_padded_to_the_longest_of_the_batch(dataset: TaskDataset) -> N
     assert collator(dataset, TargetKind.CLASS)([dataset[1]])["input_ids"].shape == (1, 4)
 
 
-def test_tokenising_is_shown(dataset: TaskDataset) -> None:
+def test_tokenising_reports_progress(dataset: TaskDataset) -> None:
     bars: list[tuple[str, int]] = []
     done: list[int] = []
 
@@ -96,7 +96,7 @@ def test_tokenising_is_shown(dataset: TaskDataset) -> None:
     assert sum(done) == 4
 
 
-def test_sentences_are_cut_at_the_maximum(dataset: TaskDataset) -> None:
+def test_sentences_are_truncated_to_maximum_length(dataset: TaskDataset) -> None:
     assert dataset.lengths == [6, 4, 6, 4]
     assert dataset[2].token_ids.tolist() == [2, 5, 6, 8, 5, 3]
 
@@ -107,7 +107,7 @@ def test_words_are_padded_to_a_multiple_on_request(dataset: TaskDataset) -> None
     assert batch["attention_mask"].sum(dim=1).tolist() == [6, 4]
 
 
-def test_objects_are_those_that_pad_regions_makes_of_the_batch(dataset: TaskDataset) -> None:
+def test_batch_objects_equal_pad_regions(dataset: TaskDataset) -> None:
     rows = [0, 1, 2]
     batch = collator(dataset, TargetKind.CLASS)([dataset[row] for row in rows])
     expected = pad_regions([IMAGES[dataset.examples[row].images[0]] for row in rows])
@@ -117,7 +117,7 @@ def test_objects_are_those_that_pad_regions_makes_of_the_batch(dataset: TaskData
         assert batch[name].dtype == tensor.dtype
 
 
-def test_pairs_have_their_images_left_first_on_an_axis_of_their_own(pairs: TaskDataset) -> None:
+def test_pair_images_lie_on_own_axis_left_first(pairs: TaskDataset) -> None:
     batch = collator(pairs, TargetKind.CLASS)([pairs[row] for row in range(3)])
     assert batch["visual_feats"].shape == (3, 2, 4, 3)
     assert batch["visual_attention_mask"].sum(dim=2).tolist() == [[2, 1], [1, 1], [1, 4]]
@@ -131,7 +131,7 @@ def test_pairs_have_their_images_left_first_on_an_axis_of_their_own(pairs: TaskD
     assert batch["labels"].tolist() == [1, IGNORED_LABEL, 0]
 
 
-def test_object_labels_come_in_the_form_of_the_objects(dataset: TaskDataset, pairs: TaskDataset) -> None:
+def test_object_labels_have_shape_of_objects(dataset: TaskDataset, pairs: TaskDataset) -> None:
     ids = torch.tensor([[0, 1, -100, -100], [2, 3, 4, 5], [6, -100, -100, -100]])
     labels = ObjectLabels(ids, ids + 0, 7, 7)
     single = TaskCollator(dataset.regions, 0, 3, TargetKind.CLASS, object_labels=labels)
@@ -144,19 +144,19 @@ def test_object_labels_come_in_the_form_of_the_objects(dataset: TaskDataset, pai
     assert weights.shape == (2, 2, 4)
 
 
-def test_class_targets_take_the_top_answer_else_the_best_scored_else_none(dataset: TaskDataset) -> None:
+def test_class_target_is_top_answer_else_best_scored_else_ignored(dataset: TaskDataset) -> None:
     batch = collator(dataset, TargetKind.CLASS)([dataset[row] for row in range(4)])
     assert batch["labels"].tolist() == [0, 1, IGNORED_LABEL, 2]
 
 
-def test_soft_targets_hold_all_scores(dataset: TaskDataset) -> None:
+def test_soft_targets_contain_all_scores(dataset: TaskDataset) -> None:
     batch = collator(dataset, TargetKind.SOFT)([dataset[row] for row in range(4)])
     expected = torch.tensor([[1.0, 0.6, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.6]])
     assert torch.equal(batch["labels"], expected)
     assert (dataset.answerable_count, len(dataset)) == (3, 4)
 
 
-def test_batch_holds_nothing_but_model_inputs_and_labels(dataset: TaskDataset) -> None:
+def test_batch_contains_only_model_inputs_and_labels(dataset: TaskDataset) -> None:
     batch = collator(dataset, TargetKind.CLASS)([dataset[0]])
     assert set(batch) == {
         "input_ids",
@@ -169,6 +169,6 @@ def test_batch_holds_nothing_but_model_inputs_and_labels(dataset: TaskDataset) -
     }
 
 
-def test_table_of_no_images_is_refused() -> None:
+def test_region_table_without_images_is_rejected() -> None:
     with pytest.raises(DataError, match="no image"):
         RegionTable.from_regions({})

@@ -1,4 +1,4 @@
-"""Splits of fine-tuning tasks: joined, cut, their images found, their right answers told."""
+"""Splits of fine-tuning tasks: joining, subsets, image files, and targets."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def vqa_split(folder: Path, name: str, subset: Subset | None = None) -> SplitExa
     return TaskSplit(reader, name, subset or Subset()).read()
 
 
-def ids(split: SplitExamples) -> list[Any]:
+def identifiers_of(split: SplitExamples) -> list[Any]:
     return [example.identifier for example in split.examples]
 
 
@@ -58,17 +58,17 @@ def vqa(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_examples_keep_the_order_of_the_file_and_images_their_names(vqa: Path) -> None:
+def test_examples_keep_file_order_and_coco_image_names(vqa: Path) -> None:
     split = vqa_split(vqa, "one")
-    assert ids(split) == [0, 1, 2, 3, 4, 5]
+    assert identifiers_of(split) == [0, 1, 2, 3, 4, 5]
     assert split.image_names() == [f"COCO_one_{number:012d}" for number in (7, 3, 9)]
     files = split.image_files(with_boxes=False)
     assert files["COCO_one_000000000003"].path == vqa / "images/one/COCO_one_000000000003.jpg"
 
 
-def test_splits_are_joined_with_their_own_images(vqa: Path) -> None:
+def test_joined_splits_keep_own_image_folders_and_reject_duplicate_ids(vqa: Path) -> None:
     split = vqa_split(vqa, "two, one")
-    assert ids(split) == [100, 101, 0, 1, 2, 3, 4, 5]
+    assert identifiers_of(split) == [100, 101, 0, 1, 2, 3, 4, 5]
     assert split.image_names()[:2] == ["COCO_two_000000000005", "COCO_one_000000000007"]
     files = split.image_files(with_boxes=False)
     assert files["COCO_two_000000000005"].path.parent == vqa / "images/two"
@@ -79,10 +79,10 @@ def test_splits_are_joined_with_their_own_images(vqa: Path) -> None:
         vqa_split(vqa, "one,three")
 
 
-def test_a_split_can_be_cut_by_images_kinds_and_number(vqa: Path) -> None:
-    assert ids(vqa_split(vqa, "one", Subset(first_images=2))) == [0, 1, 2, 3]
-    assert ids(vqa_split(vqa, "one", Subset(kinds=["how many"]))) == [1, 3, 5]
-    assert ids(vqa_split(vqa, "one", Subset(2, ["what"], first_examples=1))) == [0]
+def test_subset_selects_by_first_images_kinds_and_first_examples(vqa: Path) -> None:
+    assert identifiers_of(vqa_split(vqa, "one", Subset(first_images=2))) == [0, 1, 2, 3]
+    assert identifiers_of(vqa_split(vqa, "one", Subset(kinds=["how many"]))) == [1, 3, 5]
+    assert identifiers_of(vqa_split(vqa, "one", Subset(2, ["what"], first_examples=1))) == [0]
     cut = vqa_split(vqa, "one", Subset(first_images=2))
     assert cut.image_names() == [f"COCO_one_{number:012d}" for number in (7, 3)]
     with pytest.raises(DataError, match=r"no one question is of type knot, why"):
@@ -98,31 +98,31 @@ def examples(identifiers: list[int]) -> list[TaskExample]:
     st.floats(0.01, 1.0),
     st.floats(0.01, 1.0),
 )
-def test_a_share_is_exact_nested_and_free_of_the_files_order(
+def test_share_is_exact_nested_and_independent_of_file_order(
     identifiers: list[int], one: float, other: float
 ) -> None:
     small, large = sorted((one, other))
     chosen = [row.identifier for row in Subset(share=small).select(examples(identifiers), "x")]
-    more = [row.identifier for row in Subset(share=large).select(examples(identifiers), "x")]
+    larger = [row.identifier for row in Subset(share=large).select(examples(identifiers), "x")]
     assert len(chosen) == max(1, round(small * len(identifiers)))
-    assert set(chosen) <= set(more)
+    assert set(chosen) <= set(larger)
     assert chosen == [number for number in identifiers if number in set(chosen)]
-    turned = [row.identifier for row in Subset(share=small).select(examples(identifiers[::-1]), "x")]
-    assert turned == chosen[::-1]
+    reversed_order = [row.identifier for row in Subset(share=small).select(examples(identifiers[::-1]), "x")]
+    assert reversed_order == chosen[::-1]
 
 
-def test_a_share_does_not_favour_a_kind() -> None:
+def test_share_samples_images_evenly() -> None:
     chosen = Subset(share=0.1).select(examples(list(range(20_000))), "x")
     per_image = [sum(row.images == (f"i{n}",) for row in chosen) for n in range(5)]
     # 400 each; the standard deviation is 18.
     assert all(300 < count < 500 for count in per_image)
 
 
-def test_a_split_without_annotations_can_be_read_for_prediction(vqa: Path) -> None:
+def test_split_without_annotations_is_readable_only_for_prediction(vqa: Path) -> None:
     (vqa / "annotations/vqa_two_annotations.json").unlink()
     reader = VqaReader(vqa, VqaFiles(instances=None))
     split = TaskSplit(reader, "two", purpose=Purpose.PREDICTION).read()
-    assert ids(split) == [100, 101]
+    assert identifiers_of(split) == [100, 101]
     [target, _] = split.targets(AnswerVocabulary(["red"]))
     assert (target.label, target.scores) == (IGNORED_LABEL, {})
     with pytest.raises(DataError, match=r"vqa_two_annotations\.json"):
@@ -138,10 +138,10 @@ GQA = {
 }  # fmt: skip
 
 
-def test_gqa_answers_count_as_they_are_spelled(tmp_path: Path) -> None:
+def test_gqa_targets_match_exact_answer_spelling(tmp_path: Path) -> None:
     write_file(tmp_path / "annotations/gqa_val_questions.json", GQA)
     split = TaskSplit(GqaReader(tmp_path, GqaFiles()), "val").read()
-    assert ids(split) == ["07", "7", "3"]
+    assert identifiers_of(split) == ["07", "7", "3"]
     assert [example.kind for example in split.examples] == ["verify", "query", None]
     targets = split.targets(AnswerVocabulary(["Yes", "yes", "2"]))
     assert [(target.label, dict(target.scores)) for target in targets] == [
@@ -155,7 +155,7 @@ def test_gqa_answers_count_as_they_are_spelled(tmp_path: Path) -> None:
         reader.vocabulary(split.examples, 2)
 
 
-def test_images_are_found_with_the_ending_they_have(tmp_path: Path) -> None:
+def test_image_files_are_found_by_their_actual_ending(tmp_path: Path) -> None:
     write_file(tmp_path / "annotations/gqa_val_questions.json", GQA)
     write_file(tmp_path / "images/val/n1.png", "")
     files = TaskSplit(GqaReader(tmp_path, GqaFiles()), "val").read().image_files(with_boxes=False)
@@ -176,7 +176,7 @@ NLVR2 = [
 ]  # fmt: skip
 
 
-def test_pairs_have_left_and_right_and_a_truth_value(tmp_path: Path) -> None:
+def test_nlvr2_split_has_image_pairs_and_truth_values(tmp_path: Path) -> None:
     write_file(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
     reader = Nlvr2Reader(tmp_path, Nlvr2Files(images="images/{split}/{directory}", image_name="{image}.png"))
     split = TaskSplit(reader, "train").read()
@@ -201,15 +201,17 @@ def test_pairs_have_left_and_right_and_a_truth_value(tmp_path: Path) -> None:
     assert list(reader.vocabulary([], 9)) == ["False", "True"]
 
 
-def test_pictures_of_one_file_name_in_several_folders_are_refused(tmp_path: Path) -> None:
+def test_equal_image_names_in_several_folders_are_rejected(tmp_path: Path) -> None:
     pairs = [
         {"identifier": f"dev-{n}-0-0", "sentence": "Two.", "left_url": f"images/p{n}/left.png",
          "right_url": f"images/p{n}/right{n}.png"}
         for n in range(3)
     ]  # fmt: skip
     write_file(tmp_path / "annotations/nlvr2_dev.json", "\n".join(map(json.dumps, pairs)))
-    told = r"nlvr2_dev\.json: images/p0/left.png and images/p1/left.png are both called 'left'.*; rename one"
-    with pytest.raises(DataError, match=told):
+    message = (
+        r"nlvr2_dev\.json: images/p0/left.png and images/p1/left.png are both called 'left'.*; rename one"
+    )
+    with pytest.raises(DataError, match=message):
         TaskSplit(Nlvr2Reader(tmp_path, Nlvr2Files()), "dev").read()
     for number, pair in enumerate(pairs):  # The same picture again, written in two ways.
         pair["left_url"] = ("images/p0/left.png", "./images/p0/left.png")[number % 2]
@@ -224,7 +226,7 @@ def instances(folder: Path, split: str, *names: str) -> None:
     write_file(folder / f"annotations/instances_{split}.json", content)
 
 
-def test_an_instances_file_names_each_image_asked_about_once(tmp_path: Path) -> None:
+def test_instances_file_with_duplicate_image_names_is_rejected_where_used(tmp_path: Path) -> None:
     instances(tmp_path, "one", "cam0/1.jpg", "cam1/1.jpg", "cam1/2.jpg", "cam2/2.jpg")
     vqa_files(tmp_path, "one", 0, [1, 3])
     split = TaskSplit(VqaReader(tmp_path, VqaFiles()), "one").read()
@@ -233,15 +235,15 @@ def test_an_instances_file_names_each_image_asked_about_once(tmp_path: Path) -> 
         "1": f"{tmp_path}/images/one/cam1/1.jpg",
         "2": f"{tmp_path}/images/one/cam2/2.jpg",
     }
-    told = r"instances_one\.json: cam0/1.jpg and cam1/1.jpg are both called '1'"
-    with pytest.raises(DataError, match=told):
+    message = r"instances_one\.json: cam0/1.jpg and cam1/1.jpg are both called '1'"
+    with pytest.raises(DataError, match=message):
         split.image_files(with_boxes=True)
     vqa_files(tmp_path, "one", 0, [3, 1, 2])
     with pytest.raises(DataError, match=r"cam2/2.jpg and cam1/2.jpg are both called '2'"):
         TaskSplit(VqaReader(tmp_path, VqaFiles()), "one").read()
 
 
-def test_joined_splits_may_share_a_picture_but_not_a_name_of_two(tmp_path: Path) -> None:
+def test_joined_splits_may_share_image_but_not_name_of_different_images(tmp_path: Path) -> None:
     for number, split in enumerate(("one", "two")):
         questions = {f"{number}{n}": {"question": "Who?", "imageId": n} for n in ("n1", f"n{split}")}
         write_file(tmp_path / f"annotations/gqa_{split}_questions.json", questions)
@@ -254,14 +256,17 @@ def test_joined_splits_may_share_a_picture_but_not_a_name_of_two(tmp_path: Path)
     assert TaskSplit(reader, "two").read().image_names() == ["n1", "ntwo"]
 
 
-def test_an_example_counts_among_the_first_images_only_with_all_of_its_own(tmp_path: Path) -> None:
+def test_first_images_keeps_only_examples_with_all_images_included(tmp_path: Path) -> None:
     write_file(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
     reader = Nlvr2Reader(tmp_path, Nlvr2Files())
-    assert ids(TaskSplit(reader, "train", Subset(first_images=3)).read()) == ["train-1-0-2"]
-    assert ids(TaskSplit(reader, "train", Subset(first_images=4)).read()) == ["train-1-0-2", "train-1-1-2"]
+    assert identifiers_of(TaskSplit(reader, "train", Subset(first_images=3)).read()) == ["train-1-0-2"]
+    assert identifiers_of(TaskSplit(reader, "train", Subset(first_images=4)).read()) == [
+        "train-1-0-2",
+        "train-1-1-2",
+    ]
 
 
-def test_the_authors_files_give_the_same_kind_of_examples(tmp_path: Path) -> None:
+def test_lxmert_format_files_give_vqa_and_nlvr2_examples(tmp_path: Path) -> None:
     write_file(
         tmp_path / "vqa/minival.json",
         [
@@ -296,7 +301,7 @@ def test_the_authors_files_give_the_same_kind_of_examples(tmp_path: Path) -> Non
     assert pairs.target(example, AnswerVocabulary(TRUTH_VALUES)).label == 1
 
 
-def test_boxes_need_an_instances_file_that_has_the_image(vqa: Path) -> None:
+def test_image_files_with_boxes_require_image_in_instances_file(vqa: Path) -> None:
     with pytest.raises(DataError, match="boxes come from an instances file, but the layout"):
         vqa_split(vqa, "one").image_files(with_boxes=True)
     box = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [1.0, 2.0, 3.0, 4.0]}
@@ -314,14 +319,14 @@ def test_boxes_need_an_instances_file_that_has_the_image(vqa: Path) -> None:
         TaskSplit(GqaReader(vqa, GqaFiles()), "val").read().image_files(with_boxes=True)
 
 
-def test_placeholders_of_pairs_are_their_own() -> None:
+def test_layouts_reject_placeholders_of_other_tasks() -> None:
     with pytest.raises(ValueError, match=r"image_name contains \{image_id\}"):
         Nlvr2Files(image_name="{image_id}.png")
     with pytest.raises(ValueError, match=r"images contains \{directory\}"):
         GqaFiles(images="{directory}")
 
 
-OWN = [
+OWN_LINES = [
     {"image": "day 1/a.png", "sentence": "Quelle couleur ?", "answer": "été", "id": "q/1"},
     {
         "image": "day 2/a.png",
@@ -332,15 +337,15 @@ OWN = [
 ]
 
 
-def own_reader(folder: Path, split: str = "val", lines: list[dict[str, Any]] = OWN) -> LabelledReader:
+def own_reader(folder: Path, split: str = "val", lines: list[dict[str, Any]] = OWN_LINES) -> LabelledReader:
     write_json_lines(folder / f"own_{split}.jsonl", *lines)
     return LabelledReader(folder, VqaFiles(questions="own_{split}.jsonl", images="photos"))
 
 
-def test_own_lines_are_questions_under_their_ids_with_images_of_any_folder(tmp_path: Path) -> None:
+def test_own_lines_become_questions_with_ids_and_image_paths(tmp_path: Path) -> None:
     reader = own_reader(tmp_path)
     split = TaskSplit(reader, "val").read()
-    assert ids(split) == ["q/1", "own_val-2", "own_val-3", 7]
+    assert identifiers_of(split) == ["q/1", "own_val-2", "own_val-3", 7]
     assert [example.text for example in split.examples][1:3] == ["何色?", "Nobody knows?"]
     assert split.image_names() == ["day 1/a.png", "day 2/a.png", "b"]
     write_file(tmp_path / "photos/b.png", "a picture")
@@ -360,40 +365,44 @@ def test_own_lines_are_questions_under_their_ids_with_images_of_any_folder(tmp_p
     assert list(reader.vocabulary(split.examples, 1)) == ["red", "été"]
 
 
-def test_own_lines_need_answers_but_for_prediction(tmp_path: Path) -> None:
-    lines = [*OWN, {"image": "b", "sentence": "Who?"}, {"image": "b", "sentence": "Where?", "answer": ""}]
+def test_own_lines_without_answers_are_accepted_only_for_prediction(tmp_path: Path) -> None:
+    lines = [
+        *OWN_LINES,
+        {"image": "b", "sentence": "Who?"},
+        {"image": "b", "sentence": "Where?", "answer": ""},
+    ]
     reader = own_reader(tmp_path, lines=lines)
     for purpose in (Purpose.TRAINING, Purpose.SCORING):
         with pytest.raises(DataError, match=r"own_val\.jsonl: line 4 has neither answer nor answers"):
             TaskSplit(reader, "val", purpose=purpose).read()
-    assert ids(TaskSplit(reader, "val", purpose=Purpose.PREDICTION).read())[-2:] == [
+    assert identifiers_of(TaskSplit(reader, "val", purpose=Purpose.PREDICTION).read())[-2:] == [
         "own_val-5", "own_val-6",
     ]  # fmt: skip
 
 
-def test_own_lines_of_several_splits_without_ids_are_told_apart(tmp_path: Path) -> None:
-    own_reader(tmp_path, "more", [OWN[1]])
+def test_own_lines_without_ids_get_distinct_ids_per_split(tmp_path: Path) -> None:
+    own_reader(tmp_path, "more", [OWN_LINES[1]])
     reader = own_reader(tmp_path)
-    assert ids(TaskSplit(reader, "val,more").read())[-2:] == ["own_more-1", "own_more-2"]
+    assert identifiers_of(TaskSplit(reader, "val,more").read())[-2:] == ["own_more-1", "own_more-2"]
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
-        ({**OWN[0], "id": 7}, r"line 4\.id 7 occurs twice; each question needs its own"),
-        ({**OWN[1], "id": "x"}, r"line 4\.id 'x' occurs twice"),
-        ({**OWN[0], "id": "x", "image": ["a", "b"]}, r"line 4\.image names two images"),
-        ({**OWN[0], "id": "x", "answer": " "}, r"line 4 has an empty answer; fill it in"),
-        ({**OWN[1], "answers": ["red", ""]}, r"line 4 has an empty answer"),
-        ({**OWN[0], "id": "x", "anwser": "red"}, r"line 4\.anwser is not a known field"),
+        ({**OWN_LINES[0], "id": 7}, r"line 4\.id 7 occurs twice; each question needs its own"),
+        ({**OWN_LINES[1], "id": "x"}, r"line 4\.id 'x' occurs twice"),
+        ({**OWN_LINES[0], "id": "x", "image": ["a", "b"]}, r"line 4\.image names two images"),
+        ({**OWN_LINES[0], "id": "x", "answer": " "}, r"line 4 has an empty answer; fill it in"),
+        ({**OWN_LINES[1], "answers": ["red", ""]}, r"line 4 has an empty answer"),
+        ({**OWN_LINES[0], "id": "x", "anwser": "red"}, r"line 4\.anwser is not a known field"),
     ],
 )
-def test_own_lines_that_are_no_questions_are_named(tmp_path: Path, line: dict[str, Any], told: str) -> None:
-    with pytest.raises(DataError, match=r"own_val\.jsonl: " + told):
-        TaskSplit(own_reader(tmp_path, lines=[*OWN, line]), "val").read()
+def test_invalid_own_line_error_names_line(tmp_path: Path, line: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=r"own_val\.jsonl: " + message):
+        TaskSplit(own_reader(tmp_path, lines=[*OWN_LINES, line]), "val").read()
 
 
-def test_own_lines_are_no_questions_of_gqa() -> None:
+def test_gqa_layout_rejects_jsonl_questions() -> None:
     with pytest.raises(
         ValueError, match=r"own_\{split\}\.jsonl: your own questions \(\.jsonl\) belong to .* vqa"
     ):
@@ -411,27 +420,27 @@ def test_own_lines_are_no_questions_of_gqa() -> None:
         (Nlvr2Files, {"image_name": "{image:d}"}),
     ],
 )
-def test_names_that_cannot_be_filled_in_are_refused(layout: type[TaskFiles], name: dict[str, str]) -> None:
+def test_invalid_format_placeholders_are_rejected(layout: type[TaskFiles], name: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(name))} is '.*', which cannot be filled in"):
         layout.model_validate(name)
 
 
 @pytest.mark.parametrize("name", ["one,one", " one , one", ",one", "one,", "", " "])
-def test_splits_without_a_name_or_named_twice_are_refused(vqa: Path, name: str) -> None:
+def test_empty_or_duplicate_split_names_are_rejected(vqa: Path, name: str) -> None:
     with pytest.raises(
         DataError, match="expected the name of a split, or several different names joined by commas"
     ):
         vqa_split(vqa, name)
 
 
-def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: Path) -> None:
+def test_progress_is_reported_for_large_files_only(vqa: Path) -> None:
     bars: list[tuple[str, int]] = []
 
     def start(name: str, total: int) -> Callable[[int], None]:
         bars.append((name, total))
         return lambda done: None
 
-    images = [{"id": one, "file_name": f"{one}.png", "height": 2, "width": 3} for one in (7, 3, 9)]
+    images = [{"id": number, "file_name": f"{number}.png", "height": 2, "width": 3} for number in (7, 3, 9)]
     write_file(
         vqa / "annotations/instances_one.json",
         {"images": images, "annotations": [], "categories": []},
@@ -445,9 +454,7 @@ def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: 
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_choices_are_read_in_sight_and_once_where_questions_are_to_be_scored(
-    tmp_path: Path, purpose: Purpose
-) -> None:
+def test_choices_are_read_once_with_progress_only_for_scoring(tmp_path: Path, purpose: Purpose) -> None:
     write_file(tmp_path / "annotations/gqa_val_questions.json", GQA)
     choices = {key: {"valid": ["yes", "no"], "plausible": ["no"]} for key in GQA}
     write_file(tmp_path / "annotations/gqa_val_choices.json", choices)

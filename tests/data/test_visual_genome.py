@@ -1,4 +1,4 @@
-"""Visual Genome's files as published: small hand-written ones, with the oddities that the real ones have."""
+"""Visual Genome files: small hand-written ones with the irregularities of the published ones."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
 from lxmert.errors import DataError
 
 
-def thing(object_id: int, names: list[str], x: float, y: float, w: float, h: float) -> dict[str, Any]:
+def object_record(object_id: int, names: list[str], x: float, y: float, w: float, h: float) -> dict[str, Any]:
     return {
         "synsets": [],
         "h": h,
@@ -27,11 +27,11 @@ OBJECTS = [
     {
         "image_id": 2,
         "objects": [
-            thing(51, ["Tree ", "plant"], 0, 10, 30, 40),
-            thing(52, ["sky"], -4, -1, 300, 60),
-            thing(53, ["man"], 90, 90, 5, 5),
-            thing(54, [""], 5, 5, 20, 20),
-            thing(55, ["man"], 12.5, 5, 20, 20),
+            object_record(51, ["Tree ", "plant"], 0, 10, 30, 40),
+            object_record(52, ["sky"], -4, -1, 300, 60),
+            object_record(53, ["man"], 90, 90, 5, 5),
+            object_record(54, [""], 5, 5, 20, 20),
+            object_record(55, ["man"], 12.5, 5, 20, 20),
         ],
         "image_url": "https://example.org/2.jpg",
     },
@@ -41,12 +41,12 @@ ATTRIBUTES = [
     {
         "image_id": 2,
         "attributes": [
-            thing(51, ["tree"], 0, 10, 30, 40) | {"attributes": ["Green", " tall ", "green", ""]},
-            thing(52, ["sky"], 0, 0, 300, 60),
-            thing(55, ["man"], 12, 5, 20, 20) | {"attributes": None},
+            object_record(51, ["tree"], 0, 10, 30, 40) | {"attributes": ["Green", " tall ", "green", ""]},
+            object_record(52, ["sky"], 0, 0, 300, 60),
+            object_record(55, ["man"], 12, 5, 20, 20) | {"attributes": None},
         ],
     },
-    {"image_id": 1, "attributes": [thing(99, ["cat"], 0, 0, 1, 1) | {"attributes": ["odd"]}]},
+    {"image_id": 1, "attributes": [object_record(99, ["cat"], 0, 0, 1, 1) | {"attributes": ["odd"]}]},
 ]
 SIZES = [
     {"image_id": 1, "width": 33, "height": 22, "coco_id": None, "flickr_id": None, "url": ""},
@@ -63,7 +63,7 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     return objects, attributes, sizes
 
 
-def test_boxes_names_and_attributes_are_read(files: tuple[Path, Path, Path]) -> None:
+def test_boxes_names_and_attributes_are_read_and_clipped(files: tuple[Path, Path, Path]) -> None:
     two, one = read_visual_genome_boxes(*files)
     assert (two.image_id, two.file_name, two.size_hw) == (2, "2.jpg", (64, 80))
     # 53 lies beyond the border and 54 has no name.
@@ -74,19 +74,19 @@ def test_boxes_names_and_attributes_are_read(files: tuple[Path, Path, Path]) -> 
     assert one.boxes_xyxy_px.shape == (0, 4)
 
 
-def test_attributes_can_be_left_out(files: tuple[Path, Path, Path]) -> None:
+def test_boxes_are_read_without_attributes_file(files: tuple[Path, Path, Path]) -> None:
     two, _ = read_visual_genome_boxes(files[0], None, files[2])
     assert two.attributes == ((), (), ())
 
 
-def test_wanted_images_alone_are_read_and_file_names_are_free(files: tuple[Path, Path, Path]) -> None:
+def test_image_ids_and_file_name_select_and_name_images(files: tuple[Path, Path, Path]) -> None:
     (one,) = read_visual_genome_boxes(*files, image_ids=[1], file_name="VG_{:03d}.png".format)
     assert (one.image_id, one.file_name) == (1, "VG_001.png")
     with pytest.raises(DataError, match="no objects for 2 of the 3 selected images, such as image 5"):
         read_visual_genome_boxes(*files, image_ids=[8, 1, 5])
 
 
-def test_an_image_of_unknown_size_is_an_error(files: tuple[Path, Path, Path]) -> None:
+def test_image_without_size_raises_data_error(files: tuple[Path, Path, Path]) -> None:
     files[2].write_text(json.dumps(SIZES[:1]))
     with pytest.raises(DataError, match=r"\[0\].image_id 2 has no size in the image data"):
         read_visual_genome_boxes(*files)
@@ -94,7 +94,7 @@ def test_an_image_of_unknown_size_is_an_error(files: tuple[Path, Path, Path]) ->
 
 
 @pytest.mark.parametrize(
-    ("which", "content", "message"),
+    ("file_index", "content", "message"),
     [
         (0, {"image_id": 1}, "the file is an object, expected a list of records"),
         (0, [{"objects": []}], r"\[0\].image_id is missing"),
@@ -106,24 +106,24 @@ def test_an_image_of_unknown_size_is_an_error(files: tuple[Path, Path, Path]) ->
         ),
         (
             0,
-            [{"image_id": 1, "objects": [thing(1, ["a"], True, 0, 1, 1)]}],
+            [{"image_id": 1, "objects": [object_record(1, ["a"], True, 0, 1, 1)]}],
             "x is bool True, expected a finite number",
         ),
-        (0, [{"image_id": 1, "objects": [thing(1, ["a"], 0, 0, float("inf"), 1)]}], "w is float inf"),
+        (0, [{"image_id": 1, "objects": [object_record(1, ["a"], 0, 0, float("inf"), 1)]}], "w is float inf"),
         (1, [{"image_id": 2, "attributes": [{"attributes": []}]}], r"attributes\[0\].object_id is missing"),
         (1, [{"image_id": 2, "attributes": [{"object_id": 1, "attributes": "red"}]}], "expected list"),
         (2, [{"image_id": 2, "width": 3}], "height is missing"),
     ],
 )
-def test_malformed_files_are_refused_with_the_place(
-    files: tuple[Path, Path, Path], which: int, content: Any, message: str
+def test_malformed_file_error_names_location(
+    files: tuple[Path, Path, Path], file_index: int, content: Any, message: str
 ) -> None:
-    files[which].write_text(json.dumps(content))
+    files[file_index].write_text(json.dumps(content))
     with pytest.raises(DataError, match=message):
         read_visual_genome_boxes(*files)
 
 
-def test_lists_of_image_ids_are_read(tmp_path: Path) -> None:
+def test_read_image_ids_reads_numbers_and_rejects_other_lines(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_text("12\n 7 \n3\n")
     assert read_image_ids(path) == [12, 7, 3]

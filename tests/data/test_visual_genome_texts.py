@@ -37,7 +37,7 @@ def test_questions_are_read_with_their_answers(tmp_path: Path) -> None:
     assert found == [QuestionAnswers(5, (("What?", "A cat."),))]
 
 
-def test_ids_of_the_same_images_in_coco(tmp_path: Path) -> None:
+def test_read_coco_ids_maps_visual_genome_to_coco_ids(tmp_path: Path) -> None:
     value = [{"image_id": 1, "coco_id": 42, "url": "x"}, {"image_id": 2, "coco_id": None}, {"image_id": 3}]
     assert read_coco_ids(write_file(tmp_path / "i.json", value)) == {1: 42, 2: None, 3: None}
 
@@ -68,8 +68,6 @@ def test_ids_of_the_same_images_in_coco(tmp_path: Path) -> None:
         (read_coco_ids, [{"image_id": 1, "coco_id": "7"}], r"\[0\].coco_id is str '7', expected int"),
     ],
 )
-def test_malformed_files_are_reported_with_their_place(
-    tmp_path: Path, reader: Any, value: Any, message: str
-) -> None:
+def test_malformed_file_error_names_location(tmp_path: Path, reader: Any, value: Any, message: str) -> None:
     with pytest.raises(DataError, match=r"x\.json: .*" + message):
         reader(write_file(tmp_path / "x.json", value))

@@ -1,4 +1,4 @@
-"""A local server that answers as it is told to."""
+"""A local HTTP server with a configurable response per path."""
 
 import threading
 from collections.abc import Callable
@@ -8,33 +8,38 @@ from lxmert.errors import DownloadError
 from tests.error_assertions import error_message
 
 CONTENT = b'["yes", "no"]\n'
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Responder = Callable[[BaseHTTPRequestHandler], None]
 
 
-def plain(content: bytes = CONTENT, status: int = 200, **headers: str) -> Answer:
-    def answer(request: BaseHTTPRequestHandler) -> None:
+def respond_with(content: bytes = CONTENT, status: int = 200, **headers: str) -> Responder:
+    def respond(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        for name, value in ({"Content-Length": str(len(content))} | given).items():
+        extra_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        for name, value in ({"Content-Length": str(len(content))} | extra_headers).items():
             request.send_header(name, value)
         request.end_headers()
         request.wfile.write(content)
 
-    return answer
+    return respond
 
 
 class Server:
-    """Answers each path as it was told to, and remembers what was asked."""
+    """Answers each path with its responder, and records the requested paths.
+
+    Attributes:
+        responders: path -> function that writes the response; other paths get status 404.
+        requests: the requested paths, in order.
+    """
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.asked: list[str] = []
-        outer = self
+        self.responders: dict[str, Responder] = {}
+        self.requests: list[str] = []
+        owner = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                outer.answers.get(self.path, plain(b"", 404))(self)
+                owner.requests.append(self.path)
+                owner.responders.get(self.path, respond_with(b"", 404))(self)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Keep the test's output clean."""
@@ -49,9 +54,9 @@ class Server:
         self.server.server_close()
 
 
-def not_fetched(call: Callable[[], object], *words: str) -> str:
-    """The message of a download's error, which holds these words."""
+def assert_download_error(call: Callable[[], object], *parts: str) -> str:
+    """The message of the DownloadError that the call raises, asserted to contain these parts."""
     message = error_message(DownloadError, call)
-    for word in words:
-        assert word in message
+    for part in parts:
+        assert part in message
     return message
