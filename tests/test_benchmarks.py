@@ -129,8 +129,8 @@ def test_training_operations_exclude_padding_and_missing_labels() -> None:
 def test_training_operations_include_answer_head_for_answered_questions() -> None:
     config = _config(hidden_size=8, num_attention_heads=2, num_qa_labels=33)
     costs = [
-        work.training_operations(config, [(5, 3, work.LabelCounts(1, 3, 1, 3, asked))])
-        for asked in (False, True)
+        work.training_operations(config, [(5, 3, work.LabelCounts(1, 3, 1, 3, has_answer))])
+        for has_answer in (False, True)
     ]
     # 8 × 16 and 16 × 33 multiply-adds, two operations each, forward once and backward twice.
     assert costs[1] - costs[0] == (8 * 16 + 16 * 33) * 2 * 3
@@ -162,9 +162,9 @@ def test_generated_batch_has_label_rates_of_pretraining_recipe() -> None:
     assert torch.equal(inputs["visual_feats"][masked == 0], features[masked == 0])
     assert inputs["matched_label"].float().mean().item() == pytest.approx(0.5, rel=0.1)
     # A third of the pairs are questions, of any length, and those that match have an answer.
-    asked = inputs["ans"] >= 0
-    assert torch.equal(asked[:300], inputs["matched_label"][:300] == 1)
-    assert not asked[300:].any()
+    has_answer = inputs["ans"] >= 0
+    assert torch.equal(has_answer[:300], inputs["matched_label"][:300] == 1)
+    assert not has_answer[300:].any()
     assert words[:300].float().mean().item() == pytest.approx(words.float().mean().item(), rel=0.1)
 
 
@@ -186,7 +186,7 @@ def test_sample_histogram_of_any_size_keeps_quantiles() -> None:
 
 
 @pytest.mark.parametrize(("questions", "images"), [(200, 37), (20, 4), (7, 3)])
-def test_stream_of_any_size_asks_about_every_image(questions: int, images: int) -> None:
+def test_stream_of_any_size_has_questions_about_every_image(questions: int, images: int) -> None:
     stream = streams.generate_stream(_config(), questions, images)
     assert len(stream) == questions
     assert set(stream.images) == set(range(images))

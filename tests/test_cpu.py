@@ -85,7 +85,7 @@ class _TensorSubclass(Tensor):
     [
         pytest.param(lambda layer: layer.bfloat16(), id="bfloat16"),
         pytest.param(lambda layer: layer.double(), id="float64"),
-        pytest.param(lambda layer: layer.to("meta"), id="other device"),
+        pytest.param(lambda layer: layer.to("meta"), id="meta device"),
     ],
 )
 def test_unsupported_dtypes_and_devices_use_torch(
@@ -118,11 +118,11 @@ def test_gradients_autocast_and_tensor_subclasses_use_torch(shapes_at_onednn: Sh
 @pytest.mark.parametrize(
     "operands",
     [
-        pytest.param((torch.ones(2, 5), torch.ones(3, 5), torch.ones(1)), id="a bias for all outputs"),
-        pytest.param((torch.ones(2, 5), torch.ones(3, 5), torch.ones(2, 3)), id="a bias for each row"),
-        pytest.param((torch.ones(2, 5), torch.ones(5)), id="a weight of one axis"),
-        pytest.param((torch.ones(2, 0), torch.ones(3, 0)), id="no inputs"),
-        pytest.param((torch.ones(2, 5), torch.ones(3, 5).to_sparse()), id="a sparse weight"),
+        pytest.param((torch.ones(2, 5), torch.ones(3, 5), torch.ones(1)), id="one bias for all outputs"),
+        pytest.param((torch.ones(2, 5), torch.ones(3, 5), torch.ones(2, 3)), id="one bias per row"),
+        pytest.param((torch.ones(2, 5), torch.ones(5)), id="one-dimensional weight"),
+        pytest.param((torch.ones(2, 0), torch.ones(3, 0)), id="zero input features"),
+        pytest.param((torch.ones(2, 5), torch.ones(3, 5).to_sparse()), id="sparse weight"),
     ],
 )
 def test_unsupported_shapes_and_layouts_use_torch(
@@ -157,10 +157,10 @@ def test_torch_is_used_where_onednn_is_not_preferred(
 
 
 def _run_fast_model(shapes: Shapes) -> None:
-    fast, given = FastModel(LxmertForQuestionAnswering(small_config())), inputs()
-    words = fast.encode_words(given["input_ids"])
+    fast, batch = FastModel(LxmertForQuestionAnswering(small_config())), inputs()
+    words = fast.encode_words(batch["input_ids"])
     of_words = len(shapes)
-    objects = fast.encode_objects(given["visual_feats"], given["visual_pos"])
+    objects = fast.encode_objects(batch["visual_feats"], batch["visual_pos"])
     of_both = len(shapes)
     fast.scores(words, None, objects, None)
     assert 0 < of_words < of_both < len(shapes)

@@ -34,11 +34,11 @@ def test_commands_and_recipes_run_as_written(
     output = capsys.readouterr().out
     for folder in ("words", "first", "mine", "only-words", "further"):
         assert f"{folder}: validation loss" in output
-    mine = json.loads((tmp_path / "mine" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "mine" / "metrics.json").read_text())
     named = set(re.findall(r"`tasks\.\*\.(\w+)`", TEXT))
     assert named == {"loss", "weighted_loss", "constant_loss", "accuracy"}
-    assert named <= mine["validation"]["tasks"]["qa"].keys()
-    assert {"accuracies", "sources", "loss"} <= mine["validation"].keys()
+    assert named <= metrics["validation"]["tasks"]["qa"].keys()
+    assert {"accuracies", "sources", "loss"} <= metrics["validation"].keys()
     words = json.loads((tmp_path / "only-words" / "metrics.json").read_text())
     assert set(words["validation"]["tasks"]) == {"masked_words"}
     LxmertForPreTraining.from_pretrained(tmp_path / "further")

@@ -1,3 +1,5 @@
+"""VQA answer normalisation: rules of the official evaluator."""
+
 import string
 
 import pytest

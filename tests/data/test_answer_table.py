@@ -1,3 +1,5 @@
+"""AnswerTable: spelling and label rewriting of the published pre-training answer table."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""AnswerVocabulary: soft labels, building, coverage, loading and saving."""
+
 import json
 from dataclasses import replace
 from pathlib import Path

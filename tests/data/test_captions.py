@@ -1,3 +1,5 @@
+"""read_captions: COCO captions joined with their images."""
+
 from pathlib import Path
 from typing import Any
 

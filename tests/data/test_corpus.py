@@ -29,12 +29,12 @@ def vqa_files(folder: Path) -> None:
         {
             "question_id": question["question_id"],
             "image_id": question["image_id"],
-            "question_type": given[-1],
+            "question_type": annotators[-1],
             "answer_type": "other",
-            "multiple_choice_answer": given[0],
-            "answers": [{"answer": answer, "answer_id": n} for n, answer in enumerate(given, 1)],
+            "multiple_choice_answer": annotators[0],
+            "answers": [{"answer": answer, "answer_id": n} for n, answer in enumerate(annotators, 1)],
         }
-        for question, given in zip(questions, answers, strict=True)
+        for question, annotators in zip(questions, answers, strict=True)
     ]
     write_file(folder / "q_val2014.json", {"questions": questions})
     write_file(folder / "a_val2014.json", {"annotations": annotations})
@@ -384,9 +384,9 @@ def test_best_answer_has_table_spelling_and_sums_equal_spellings() -> None:
     assert best({"blue": 0.5, "a dog": 0.3, "Dog.": 0.3}) == "dog"
 
 
-def source_counts(**given: int) -> dict[str, int]:
+def source_counts(**changes: int) -> dict[str, int]:
     names = ("texts", "images", "questions", "unknown_answers", "empty", "other_images")
-    return dict.fromkeys((*names, "without_regions", "images_without_regions"), 0) | given
+    return dict.fromkeys((*names, "without_regions", "images_without_regions"), 0) | changes
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,10 @@ def test_zero_features_have_cosine_one_with_zeros_and_zero_with_others() -> None
 
 
 def test_least_similar_lists_worst_images_first() -> None:
-    turned = replace(FIRST, features=FIRST.features.flip(1))
-    found = compare_features(Source(a=FIRST, b=FIRST, c=FIRST), Source(a=FIRST, b=turned, c=_regions([], [])))
+    flipped = replace(FIRST, features=FIRST.features.flip(1))
+    found = compare_features(
+        Source(a=FIRST, b=FIRST, c=FIRST), Source(a=FIRST, b=flipped, c=_regions([], []))
+    )
     assert [comparison.name for comparison in found.least_similar(2)] == ["c", "b"]
 
 

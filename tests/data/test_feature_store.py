@@ -147,8 +147,8 @@ def test_files_match_documented_format(tmp_path: Path) -> None:
         assert flags == (0 if name == "c" else 15)
         assert crc == zlib.crc32(data[start : start + size])
         offset = start
-        wanted = [regions.features, regions.boxes_xyxy_px, regions.object_ids, regions.object_scores]
-        for tensor in (*wanted, regions.attribute_ids, regions.attribute_scores):
+        tensors = [regions.features, regions.boxes_xyxy_px, regions.object_ids, regions.object_scores]
+        for tensor in (*tensors, regions.attribute_ids, regions.attribute_scores):
             if tensor is None:
                 continue
             offset = start + -(-(offset - start) // 16) * 16
@@ -253,15 +253,15 @@ def _private_bytes() -> int:
 def test_box_outside_image_by_rounding_is_clamped_when_read(tmp_path: Path) -> None:
     from lxmert.data.feature_store import encode_image
 
-    came = np.array([[0, 0, 83.4, 61]], np.float32)
-    regions = Regions(torch.from_numpy(came), torch.ones(1, DIM), (61, 83), EXTRACTOR)
+    original_boxes = np.array([[0, 0, 83.4, 61]], np.float32)
+    regions = Regions(torch.from_numpy(original_boxes), torch.ones(1, DIM), (61, 83), EXTRACTOR)
     with FeatureStoreWriter(tmp_path / "store", manifest()) as writer:
-        writer.append(encode_image("a", regions, writer.manifest, came))
+        writer.append(encode_image("a", regions, writer.manifest, original_boxes))
         writer.add("b", random_regions(1))
     store = FeatureStore(tmp_path / "store")
     assert verify_store(store.path).boxes_leaving == 1
     assert store["a"].boxes_xyxy_px.tolist() == [[0, 0, 83, 61]]
-    assert np.array_equal(store.arrays_at(0).boxes_xyxy_px, came)
+    assert np.array_equal(store.arrays_at(0).boxes_xyxy_px, original_boxes)
 
 
 def test_adding_existing_image_is_rejected(store_of_three: FeatureStore) -> None:

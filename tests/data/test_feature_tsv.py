@@ -144,27 +144,33 @@ def test_import_keeps_dtype_and_extractor_of_existing_store(tmp_path: Path) -> N
 _BOXES = random_regions(1, 3).boxes_xyxy_px
 CORRUPT = {
     "two fields": (b"COCO_1\t3", "2 fields, expected 10"),
-    "half a row": (_row(1)[: len(_row(1)) // 3], "fields, expected 10"),
-    "the last field cut": (_row(1)[:-3], "features"),
-    "two rows in one line": (_row(1) + _row(2), "19 fields, expected 10"),
-    "no number": (_row(1, img_h="tall"), "img_h is 'tall', expected a whole number"),
-    "a negative number": (_row(1, num_boxes=-3), "num_boxes is '-3'"),
-    "no height": (_row(1, img_h=0), "at least one pixel"),
-    "a number of any length": (_row(1, img_h="1" * 5000), "img_h is '1{40}', expected a whole number"),
-    "features of no box": (_row(1, 0, features=torch.ones(5)), "features has 20 bytes, .* each of 0 boxes"),
-    "a letter too much": (_row(1).replace(b"\t3\t", b"\t3\t*"), "boxes is not base64"),
-    "broken base64": (_row(1, boxes="A*=="), "boxes is not base64"),
-    "a box more": (_row(1, num_boxes=4), "objects_id has 24 bytes, expected 1 × 8 for each of 4 boxes"),
-    "features of another width": (
+    "truncated row": (_row(1)[: len(_row(1)) // 3], "fields, expected 10"),
+    "truncated last field": (_row(1)[:-3], "features"),
+    "two rows on one line": (_row(1) + _row(2), "19 fields, expected 10"),
+    "height not a number": (_row(1, img_h="tall"), "img_h is 'tall', expected a whole number"),
+    "negative count": (_row(1, num_boxes=-3), "num_boxes is '-3'"),
+    "zero height": (_row(1, img_h=0), "at least one pixel"),
+    "number of 5000 digits": (_row(1, img_h="1" * 5000), "img_h is '1{40}', expected a whole number"),
+    "features without boxes": (
+        _row(1, 0, features=torch.ones(5)),
+        "features has 20 bytes, .* each of 0 boxes",
+    ),
+    "extra character in base64": (_row(1).replace(b"\t3\t", b"\t3\t*"), "boxes is not base64"),
+    "invalid base64": (_row(1, boxes="A*=="), "boxes is not base64"),
+    "count one too high": (
+        _row(1, num_boxes=4),
+        "objects_id has 24 bytes, expected 1 × 8 for each of 4 boxes",
+    ),
+    "features of other dimension": (
         _row(1, features=torch.ones(3, DIM + 1)),
         "8 features per object, but the store has 7",
     ),
-    "features that are not shared out": (_row(1, features=torch.ones(10)), "features has 40 bytes"),
-    "NaN": (_row(1, features=torch.full((3, DIM), torch.nan)), "features of box 0 contain nan"),
-    "a box outside": (_row(1, boxes=_BOXES + 60), "beyond the (bottom|right) edge"),
-    "corners exchanged": (_row(1, boxes=_BOXES.flip(1)), "not greater than"),
-    "a score of two": (_row(1, objects_conf=torch.tensor([0.1, 2.0, 0.3])), "object_scores of box 1 is 2"),
-    "no name": (_row(1, img_id=""), "name is ''"),
+    "features not divisible by boxes": (_row(1, features=torch.ones(10)), "features has 40 bytes"),
+    "NaN feature": (_row(1, features=torch.full((3, DIM), torch.nan)), "features of box 0 contain nan"),
+    "box outside image": (_row(1, boxes=_BOXES + 60), "beyond the (bottom|right) edge"),
+    "swapped corners": (_row(1, boxes=_BOXES.flip(1)), "not greater than"),
+    "score above one": (_row(1, objects_conf=torch.tensor([0.1, 2.0, 0.3])), "object_scores of box 1 is 2"),
+    "empty name": (_row(1, img_id=""), "name is ''"),
 }
 
 

@@ -1,3 +1,5 @@
+"""GQA readers: questions, choices and scene graphs."""
+
 import pickle
 from collections import Counter
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Streaming JSON and JSON Lines readers: equal to the standard library, in bounded memory."""
+
 import json
 import tracemalloc
 from collections.abc import Callable

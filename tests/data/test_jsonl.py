@@ -1,3 +1,5 @@
+"""read_jsonl: lines of one's own data in JSON Lines."""
+
 from pathlib import Path
 from typing import Any
 

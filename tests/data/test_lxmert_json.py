@@ -1,3 +1,5 @@
+"""Readers of the JSON files published with the original LXMERT."""
+
 import pickle
 from pathlib import Path
 from typing import Any

@@ -40,10 +40,10 @@ def test_random_numbers_differ_per_seed_draw_and_stream(seed: int, draw: int, st
     def first(*arguments: int) -> list[float]:
         return random_generator(arguments[0], arguments[1], RandomStream(arguments[2])).random(4).tolist()
 
-    mine = first(seed, draw, stream)
-    assert mine == first(seed, draw, stream)
+    numbers = first(seed, draw, stream)
+    assert numbers == first(seed, draw, stream)
     for other in ((seed + 1, draw, stream), (seed, draw + 1, stream), (seed, draw, (stream + 1) % 4)):
-        assert first(*other) != mine
+        assert first(*other) != numbers
 
 
 def test_random_numbers_of_neighbouring_draws_are_uncorrelated() -> None:

@@ -1,3 +1,5 @@
+"""read_nlvr2: published and own sentences about image pairs."""
+
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -131,7 +133,7 @@ def test_own_lines_are_pairs_grouped_by_sentence(tmp_path: Path) -> None:
     )
     first, second, third, fourth, official = read_nlvr2(path)
     assert (first.left_image, first.right_image) == ("day 1/a.png", "day 2/a")
-    assert [one.identifier for one in (first, second, third, fourth)] == [
+    assert [example.identifier for example in (first, second, third, fourth)] == [
         "own_val-1", "7", "own_val-3", "own_val-4",
     ]  # fmt: skip
     assert (first.label, second.label, third.label) == (True, False, None)

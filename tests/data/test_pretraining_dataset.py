@@ -73,8 +73,8 @@ def regions(request: pytest.FixtureRequest, store: FeatureStore) -> RegionSource
 
 
 def dataset(regions: RegionSource, times: int = 5, **settings: Any) -> PretrainingDataset:
-    wanted = PretrainingSettings(**settings)
-    return PretrainingDataset(sentences(times), TOKENIZER, 11, regions, ANSWERS, wanted)
+    pretraining_settings = PretrainingSettings(**settings)
+    return PretrainingDataset(sentences(times), TOKENIZER, 11, regions, ANSWERS, pretraining_settings)
 
 
 def flat_tensors(batch: Any) -> dict[str, torch.Tensor]:
@@ -94,10 +94,10 @@ PADDING = {"labels": -100, "obj_labels/obj": -100, "obj_labels/attr": -100}
 
 def assert_same_row(first: Any, row: int, second: Any, other: int) -> None:
     """Equal but for padding, which may be longer in one of them."""
-    mine, its = flat_tensors(first), flat_tensors(second)
-    assert mine.keys() == its.keys()
-    for name in mine:
-        a, b = mine[name][row], its[name][other]
+    first_tensors, second_tensors = flat_tensors(first), flat_tensors(second)
+    assert first_tensors.keys() == second_tensors.keys()
+    for name in first_tensors:
+        a, b = first_tensors[name][row], second_tensors[name][other]
         if a.ndim:
             size = min(len(a), len(b))
             for rest in (a[size:], b[size:]):
@@ -335,8 +335,8 @@ class TestObjects:
         assert labels is not None
         expected = labels.batch(rows, batch["visual_feats"].shape[1], confidences=True)
         for task in ("obj", "attr"):
-            for mine, wanted in zip(batch["obj_labels"][task], expected[task], strict=True):
-                assert torch.equal(mine, wanted)
+            for actual, wanted in zip(batch["obj_labels"][task], expected[task], strict=True):
+                assert torch.equal(actual, wanted)
 
     def test_object_label_loss_masked_weights_only_masked_objects(self, regions: RegionSource) -> None:
         data = dataset(regions, object_label_loss="masked")

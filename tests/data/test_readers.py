@@ -1,3 +1,5 @@
+"""Readers of VQA and COCO instances; behaviour common to all readers."""
+
 import gc
 import json
 from collections.abc import Callable

@@ -117,13 +117,13 @@ def test_boxes_outside_image_by_rounding_error_are_clamped(tmp_path: Path) -> No
     boxes = regions.boxes_xyxy_px.clone()
     boxes[1, 2] = regions.size_hw[1]
     clamped = Regions(boxes, regions.features, regions.size_hw, EXTRACTOR)
-    came = boxes.numpy().copy()
-    came[1, 2] += 0.5
+    original_boxes = boxes.numpy().copy()
+    original_boxes[1, 2] += 0.5
     from lxmert.data.feature_store import encode_image
 
     manifest = StoreManifest(DIM, "float32", EXTRACTOR)
     with FeatureStoreWriter(tmp_path, manifest) as writer:
-        writer.append(encode_image("x", clamped, manifest, came))
+        writer.append(encode_image("x", clamped, manifest, original_boxes))
     batch = open_regions(FeatureStore(tmp_path), ["x"], in_memory_bytes=0).batch(torch.tensor([0]))
     assert torch.equal(batch["visual_pos"], pad_regions([clamped])["visual_pos"])
 

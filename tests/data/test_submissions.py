@@ -1,3 +1,5 @@
+"""Submission files: writing, reading and checking predictions of each task."""
+
 import json
 import math
 from pathlib import Path

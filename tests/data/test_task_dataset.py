@@ -1,3 +1,5 @@
+"""TaskDataset and TaskCollator: batches of the fine-tuning tasks."""
+
 from collections.abc import Callable
 
 import pytest

@@ -64,24 +64,24 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 def test_boxes_names_and_attributes_are_read_and_clipped(files: tuple[Path, Path, Path]) -> None:
-    two, one = read_visual_genome_boxes(*files)
-    assert (two.image_id, two.file_name, two.size_hw) == (2, "2.jpg", (64, 80))
+    second, first = read_visual_genome_boxes(*files)
+    assert (second.image_id, second.file_name, second.size_hw) == (2, "2.jpg", (64, 80))
     # 53 lies beyond the border and 54 has no name.
-    assert two.objects == ("tree", "sky", "man")
-    assert two.boxes_xyxy_px.tolist() == [[0, 10, 30, 50], [0, 0, 80, 59], [12.5, 5, 32.5, 25]]
-    assert two.attributes == (("green", "tall"), (), ())
-    assert (one.image_id, one.size_hw, len(one)) == (1, (22, 33), 0)
-    assert one.boxes_xyxy_px.shape == (0, 4)
+    assert second.objects == ("tree", "sky", "man")
+    assert second.boxes_xyxy_px.tolist() == [[0, 10, 30, 50], [0, 0, 80, 59], [12.5, 5, 32.5, 25]]
+    assert second.attributes == (("green", "tall"), (), ())
+    assert (first.image_id, first.size_hw, len(first)) == (1, (22, 33), 0)
+    assert first.boxes_xyxy_px.shape == (0, 4)
 
 
 def test_boxes_are_read_without_attributes_file(files: tuple[Path, Path, Path]) -> None:
-    two, _ = read_visual_genome_boxes(files[0], None, files[2])
-    assert two.attributes == ((), (), ())
+    second, _ = read_visual_genome_boxes(files[0], None, files[2])
+    assert second.attributes == ((), (), ())
 
 
 def test_image_ids_and_file_name_select_and_name_images(files: tuple[Path, Path, Path]) -> None:
-    (one,) = read_visual_genome_boxes(*files, image_ids=[1], file_name="VG_{:03d}.png".format)
-    assert (one.image_id, one.file_name) == (1, "VG_001.png")
+    (image,) = read_visual_genome_boxes(*files, image_ids=[1], file_name="VG_{:03d}.png".format)
+    assert (image.image_id, image.file_name) == (1, "VG_001.png")
     with pytest.raises(DataError, match="no objects for 2 of the 3 selected images, such as image 5"):
         read_visual_genome_boxes(*files, image_ids=[8, 1, 5])
 

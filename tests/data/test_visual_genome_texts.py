@@ -1,3 +1,5 @@
+"""Readers of Visual Genome region phrases, question-answer pairs and COCO ids."""
+
 from pathlib import Path
 from typing import Any
 
