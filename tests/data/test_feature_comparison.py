@@ -91,7 +91,6 @@ def test_matching_is_greedy_by_overlap(
 
     rows, columns, overlaps = pair_boxes(regions(first), regions(second), least)
     assert len(set(rows.tolist())) == len(set(columns.tolist())) == len(overlaps)
-    expected: list[float] = []
     pairs = {(i, j): overlap(a, b) for i, a in enumerate(first) for j, b in enumerate(second)}
     pairs = {pair: value for pair, value in pairs.items() if value >= max(least - 1e-7, 1e-9)}
     for i, j, value in zip(rows.tolist(), columns.tolist(), overlaps.tolist(), strict=True):
@@ -99,7 +98,6 @@ def test_matching_is_greedy_by_overlap(
         # Nothing better was left when this pair was chosen.
         assert value == pytest.approx(max(pairs.values()))
         pairs = {pair: left for pair, left in pairs.items() if pair[0] != i and pair[1] != j}
-        expected.append(value)
     assert not pairs
 
 
@@ -165,7 +163,6 @@ def test_open_source_reads_store_and_tsv_and_rejects_other_files(tmp_path: Path,
     assert 0 < found.mean_difference < 2**-11
     with pytest.raises(DataError, match="no such feature store"):
         open_source(tmp_path / "absent")
-    (tmp_path / "empty.tsv").write_text("\n")
     for content in ("\n", "a\nb\tc\n", "\t" * 8 + "\n", "\x89PNG\r\n", "\x89PNG" + "\t" * 9):
         (tmp_path / "none.tsv").write_text(content)
         with pytest.raises(DataError, match=r"none\.tsv: neither a feature store nor a feature file"):

@@ -22,14 +22,11 @@ def intact_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _is_padding(folder: Path, offset: int) -> bool:
     """Whether the offset lies in the padding between two images."""
-    ends = [0]
-    store = FeatureStore(folder)
-    for files, _ in store.parts():
-        index = files.path("index").read_bytes()
-        ends = [int.from_bytes(index[row : row + 8], "little") for row in range(0, len(index), 64)]
-        sizes = [int.from_bytes(index[row + 8 : row + 16], "little") for row in range(0, len(index), 64)]
-        return not any(start <= offset < start + size for start, size in zip(ends, sizes, strict=True))
-    raise AssertionError
+    ((files, _),) = FeatureStore(folder).parts()
+    index = files.path("index").read_bytes()
+    starts = [int.from_bytes(index[row : row + 8], "little") for row in range(0, len(index), 64)]
+    sizes = [int.from_bytes(index[row + 8 : row + 16], "little") for row in range(0, len(index), 64)]
+    return not any(start <= offset < start + size for start, size in zip(starts, sizes, strict=True))
 
 
 @settings(max_examples=120, deadline=None)
