@@ -79,7 +79,7 @@ def test_missing_boxes_raise_error_when_model_needs_them(
     )
 
 
-def test_a_model_with_a_detector_needs_no_boxes(
+def test_model_with_detector_needs_no_boxes(
     lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
     status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["detecting"])
@@ -146,9 +146,7 @@ def test_detector_and_answers_options_replace_those_of_model(
     assert "two.jsn" in lxmert.error(*words, "--answers", tmp_path / "two.jsn")
 
 
-def test_picture_can_be_a_url(
-    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
-) -> None:
+def test_image_can_be_url(lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]) -> None:
     with serving(LocalServer(raw_files={"scene.png": picture[0].read_bytes()})) as server:
         address = f"{server.url}/raw/scene.png"
         status, out, _ = lxmert.run("ask", address, QUESTION, "--model", models["detecting"])
@@ -197,7 +195,9 @@ def test_unknown_model_folder_prints_one_error_line(lxmert: CommandLine, picture
     assert "no/such/folder" in message
 
 
-def test_partial_weights_are_refused(lxmert: CommandLine, picture: tuple[Path, Path], tmp_path: Path) -> None:
+def test_partial_weights_are_rejected(
+    lxmert: CommandLine, picture: tuple[Path, Path], tmp_path: Path
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for file in embedded_model_folder().iterdir():
@@ -325,7 +325,7 @@ def read_until_prompt(terminal: int) -> str:
     return shown.decode()
 
 
-def test_demo_prints_a_summary_and_writes_the_pictures(lxmert: CommandLine, tmp_path: Path) -> None:
+def test_demo_prints_summary_and_writes_images(lxmert: CommandLine, tmp_path: Path) -> None:
     status, out, _ = lxmert.run(
         "demo", "--scenes", 2, "--questions", 3, "--seed", 3, "--output", tmp_path / "d"
     )

@@ -98,7 +98,7 @@ def test_unnamed_objects_have_same_numbers_in_table_and_drawing(
     assert sorted(re.findall(r"^object \d", out, re.MULTILINE)) == list(drawn[0])
 
 
-def test_an_unknown_method_is_wrong_usage(lxmert: CommandLine) -> None:
+def test_unknown_method_exits_with_usage_error(lxmert: CommandLine) -> None:
     status, _, err = lxmert.run("explain", "scene.png", QUESTION, "--method", "magic")
     assert status == 2
     assert "relevance" in err

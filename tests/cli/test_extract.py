@@ -322,7 +322,7 @@ def test_object_count_options_with_boxes_are_rejected(
     assert "--boxes defines the objects" in err
 
 
-def test_the_embedded_detector_finds_objects_or_describes_given_ones(
+def test_embedded_detector_finds_objects_or_describes_given_boxes(
     lxmert: CommandLine, tmp_path: Path
 ) -> None:
     from lxmert.scenes import make_scenes

@@ -74,7 +74,7 @@ def test_verify_reports_store_that_cannot_be_opened(run, store: Path) -> None:  
     assert run("verify", store / "absent")[0] == 1
 
 
-def test_a_store_is_exported_and_imported_again(run, store: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_exported_store_can_be_imported_again(run, store: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "out.tsv"
     assert run("export", store, file)[:2] == (0, f"{file}: images written: 3\n")
     status, _, err = run("export", store, file)
@@ -148,7 +148,7 @@ def test_documented_commands_and_options_exist(command: str, capsys: pytest.Capt
     assert all(option in help_text for option in words if option.startswith("-"))
 
 
-def test_the_documented_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
     write_store(tmp_path / "photos.features", {"COCO_val2014_000000000042.jpg": IMAGES["2.jpg"]})
     monkeypatch.chdir(tmp_path)

@@ -125,7 +125,7 @@ def test_grid_table_has_only_box_columns(lxmert: CommandLine, picture: Path) -> 
     assert "4 objects found by regular-grid-2x2" in out
 
 
-def test_missing_picture_is_reported_before_loading_models(
+def test_missing_image_is_reported_before_loading_models(
     lxmert: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lxmert.vision.build.build_extractor", lambda spec: pytest.fail("built one"))
@@ -142,13 +142,13 @@ def test_look_says_when_no_objects_are_found(lxmert: CommandLine, picture: Path,
     assert out.startswith("No objects found by detr-detr-36-")
 
 
-def test_output_equal_to_input_picture_is_rejected(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+def test_output_equal_to_input_image_is_rejected(lxmert: CommandLine, picture: Path, detr: Path) -> None:
     before = picture.read_bytes()
     assert "is the picture itself" in lxmert.error("look", picture, "--detector", detr, "-o", picture)
     assert picture.read_bytes() == before
 
 
-def test_output_equal_to_input_picture_with_tilde_is_rejected(
+def test_output_equal_to_input_image_with_tilde_is_rejected(
     lxmert: CommandLine, picture: Path, detr: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(picture.parent))
@@ -186,7 +186,7 @@ def test_invalid_input_prints_one_error_line(lxmert: CommandLine, picture: Path,
 
 
 @pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the embedded detector is not there")
-def test_the_embedded_detector_is_the_default(lxmert: CommandLine, picture: Path) -> None:
+def test_embedded_detector_is_default(lxmert: CommandLine, picture: Path) -> None:
     _, out, _ = lxmert.run("look", picture, "--json")
     data = json.loads(out)
     assert data["detector"] == "scenes"

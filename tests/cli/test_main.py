@@ -58,12 +58,12 @@ def test_json_output_is_utf8_for_any_stdout_encoding(
     assert (data["question"], data["image"]) == (question, str(picture))
 
 
-def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_evaluator_of_another_task_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert exit_status("eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03") == 2
     assert "--evaluator can only be used with the task vqa, not with gqa" in capsys.readouterr().err
 
 
-def test_evaluator_option_with_own_file_format_is_refused(
+def test_evaluator_option_with_own_file_format_is_rejected(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = ["--files", "format=lxmert", "--evaluator", "before-2021-03"]

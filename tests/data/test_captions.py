@@ -7,7 +7,7 @@ import pytest
 
 from lxmert.data.captions import Caption, read_captions
 from lxmert.errors import DataError
-from tests.data.write_files import write_file
+from tests.data.file_writers import write_file
 
 
 def captions(**changes: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from lxmert.data.corpus_sections import CorpusSection, SourceSection
 from lxmert.data.feature_store import FeatureStore
 from lxmert.data.image_text import ImageText
 from lxmert.errors import DataError
+from tests.data.file_writers import write_file
 from tests.data.stores import random_regions, write_store
-from tests.data.write_files import write_file
 
 
 def vqa_files(folder: Path) -> None:

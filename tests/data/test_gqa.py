@@ -10,7 +10,7 @@ import pytest
 from lxmert.data.gqa import GqaExample, read_gqa
 from lxmert.data.gqa_scene_graphs import GqaChoices, GqaObject, read_gqa_choices, read_scene_graphs
 from lxmert.errors import DataError
-from tests.data.write_files import write_file
+from tests.data.file_writers import write_file
 
 
 def gqa_record(**changes: Any) -> dict[str, Any]:

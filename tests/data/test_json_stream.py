@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lxmert.data import json_stream
 from lxmert.data.json_stream import stream_json, stream_jsonl, stream_lists, stream_records
 from lxmert.errors import DataError
-from tests.data.write_files import write_file
+from tests.data.file_writers import write_file
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lxmert.data.jsonl import JsonlExample, read_jsonl
 from lxmert.errors import DataError
-from tests.data.write_files import write_json_lines
+from tests.data.file_writers import write_json_lines
 
 
 def read_one(tmp_path: Path, **record: Any) -> JsonlExample:

@@ -18,7 +18,7 @@ from lxmert.data.lxmert_json import (
 )
 from lxmert.data.nlvr2 import Nlvr2Example
 from lxmert.errors import DataError
-from tests.data.write_files import write_file
+from tests.data.file_writers import write_file
 
 WORDS = st.text(max_size=6)
 LABELS = st.dictionaries(WORDS, st.floats(0, 1), max_size=3)

@@ -8,7 +8,7 @@ import pytest
 
 from lxmert.data.nlvr2 import Nlvr2Example, read_nlvr2
 from lxmert.errors import DataError
-from tests.data.write_files import write_json_lines
+from tests.data.file_writers import write_json_lines
 
 
 def nlvr2_record(**changes: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lxmert.data.visual_genome import read_image_ids
 from lxmert.data.visual_genome_texts import read_question_answers, read_region_phrases
 from lxmert.data.vqa import VqaExample, read_vqa, read_vqa_annotations
 from lxmert.errors import DataError
-from tests.data.write_files import write_file
+from tests.data.file_writers import write_file
 
 
 def question(number: int, image: int = 7) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Subset, TaskExampl
 from lxmert.data.task_split import SplitExamples, TaskSplit
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError, VocabularyError
-from tests.data.write_files import write_file, write_json_lines
+from tests.data.file_writers import write_file, write_json_lines
 
 
 def vqa_files(folder: Path, split: str, first_id: int, images: list[int]) -> None:

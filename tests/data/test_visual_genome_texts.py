@@ -13,7 +13,7 @@ from lxmert.data.visual_genome_texts import (
     read_region_phrases,
 )
 from lxmert.errors import DataError
-from tests.data.write_files import write_file
+from tests.data.file_writers import write_file
 
 
 def region(phrase: Any) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_empty_question_list_is_rejected() -> None:
         faithfulness(PREDICTOR, [], known_weights, "objects")
 
 
-def test_a_part_that_is_neither_words_nor_objects_is_refused() -> None:
+def test_part_that_is_neither_words_nor_objects_is_rejected() -> None:
     part: Any = "word"
     with pytest.raises(InputError, match="part is 'word', expected words, objects"):
         faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], known_weights, part)

@@ -117,7 +117,7 @@ def test_relevance_propagates_positive_gradient_weighted_maps(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_model_in_bfloat16_is_explained_nearly_as_in_float32(
+def test_explanation_in_bfloat16_is_close_to_float32(
     predictor: LxmertPredictor, regions: Regions, method: str
 ) -> None:
     model = copy.deepcopy(predictor.model).to(torch.bfloat16)
@@ -222,9 +222,9 @@ def test_gradient_weight_equals_finite_difference_along_features(
 
 
 def _in_float64(model: LxmertForQuestionAnswering) -> LxmertForQuestionAnswering:
-    copy = LxmertForQuestionAnswering(model.config)
-    copy.load_state_dict(model.state_dict())
-    return copy.double().eval()
+    clone = LxmertForQuestionAnswering(model.config)
+    clone.load_state_dict(model.state_dict())
+    return clone.double().eval()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -291,7 +291,7 @@ def test_invalid_arguments_of_explain_are_rejected(predictor: LxmertPredictor, r
         explain(predictor, regions, " ")
 
 
-def test_a_model_in_8_bits_is_refused(regions: Regions) -> None:
+def test_model_in_8_bits_is_rejected(regions: Regions) -> None:
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
     quantize(predictor.model, torch.float32)
     with pytest.raises(ConfigurationError, match="8 bits"):

@@ -47,7 +47,7 @@ def test_missing_file_or_folder_is_named_in_error(tmp_path: Path, name: str) -> 
         (f"[[1, 2, 3, {'9' * 400}]]", "box 0"),
     ],
 )
-def test_a_malformed_file_is_named_with_its_fault(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_file_error_names_file_and_fault(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "boxes.json"
     file.write_text(text)
     with pytest.raises(DataError, match=message) as caught:

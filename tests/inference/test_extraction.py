@@ -63,7 +63,7 @@ def test_stored_regions_do_not_depend_on_batch_size(photos: Path, tmp_path: Path
     assert FeatureStore(tmp_path / "store").manifest.description == GRID
 
 
-def test_the_index_has_the_fingerprint_of_each_file(photos: Path, tmp_path: Path) -> None:
+def test_index_contains_fingerprint_of_each_file(photos: Path, tmp_path: Path) -> None:
     _extract(photos, tmp_path / "store", build_extractor(GRID), batch_size=3)
     index = (tmp_path / "store" / "rank-00000-part-00000.index").read_bytes()
     for position, name in enumerate(FeatureStore(tmp_path / "store").names):
@@ -547,7 +547,7 @@ def test_list_file_expands_home_unless_literal_path_exists(
     ]
 
 
-def test_path_of_one_picture_gives_one_image(photos: Path) -> None:
+def test_path_of_one_image_gives_that_image(photos: Path) -> None:
     assert list_images(photos / "0.png") == [NamedImage("0.png", photos / "0.png")]
 
 

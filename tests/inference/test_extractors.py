@@ -22,14 +22,14 @@ from tests.vision.faster_rcnn.random_detectors import random_detector
 from tests.vision.small_detectors import save_detector
 
 
-def test_a_folder_of_either_kind_of_detector_is_recognised(tmp_path):
+def test_folder_of_either_detector_kind_is_recognised(tmp_path):
     random_detector().save_pretrained(tmp_path / "ours")
     save_detector(tmp_path / "detr")
     assert isinstance(load_extractor(str(tmp_path / "ours")), FasterRcnnExtractor)
     assert isinstance(load_extractor(str(tmp_path / "detr")), TransformersDetector)
 
 
-def test_a_model_with_a_processor_gives_the_extractor_of_the_processor(tmp_path):
+def test_model_folder_with_processor_gives_extractor_of_processor(tmp_path):
     extractor = GivenBoxes(PooledPixels(7))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "lxmert"}))
     (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": extractor.to_dict()}))

@@ -147,7 +147,7 @@ def test_auto_dtype_is_bfloat16_only_with_amx_or_avx512_bf16(
     assert FastModel(model, dtype="auto").model.dtype == wanted
 
 
-def test_an_unknown_dtype_is_refused(model: LxmertForQuestionAnswering) -> None:
+def test_unknown_dtype_is_rejected(model: LxmertForQuestionAnswering) -> None:
     with pytest.raises(ConfigurationError, match="dtype is 'int4', expected auto, int8, float32"):
         FastModel(model, dtype="int4")
 

@@ -137,7 +137,7 @@ def test_answers_in_repository_take_precedence_over_published_table(
         assert [path for path in server.requests if MODEL_NAME in path] == [f"GET /api/models/{MODEL_NAME}"]
 
 
-def test_a_detector_in_a_folder_of_the_models_repository_is_found(
+def test_detector_in_folder_of_model_repository_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Path(shutil.copytree(embedded_model_folder(), tmp_path / "own"))

@@ -10,7 +10,7 @@ from lxmert.errors import WeightsError
 from lxmert.inference.models import embedded_model_folder, locate_model
 
 
-def test_the_embedded_model_is_a_folder_of_the_package() -> None:
+def test_embedded_model_is_folder_of_package() -> None:
     assert locate_model("scenes") == str(embedded_model_folder())
 
 

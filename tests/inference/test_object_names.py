@@ -47,9 +47,7 @@ def test_from_extractor_uses_names_of_extractor() -> None:
     assert ObjectNames.from_extractor(SimpleNamespace(object_names=None, name="some/other")) == ObjectNames()
 
 
-def test_the_names_of_the_published_detector_are_fetched(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_names_of_published_detector_are_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fetched(self: PublishedFile) -> Path:
         path = tmp_path / self.name
         path.write_text("car,automobile\ndog" if "objects" in self.name else "red\nold\nwet,damp")

@@ -47,7 +47,7 @@ def encoded_batch_sizes(predictor: LxmertPredictor) -> Iterator[list[int]]:
     handle.remove()
 
 
-def test_an_image_is_encoded_once_for_all_questions(
+def test_image_is_encoded_once_for_all_questions(
     predictor: LxmertPredictor, encoded_batch_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lxmert.inference.predictor.QUESTIONS_PER_BATCH", 2)

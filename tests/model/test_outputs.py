@@ -199,6 +199,6 @@ def test_model_accepts_any_visual_feat_dim_and_visual_pos_dim() -> None:
     assert output.vision_output.shape == (BATCH, OBJECTS, config.hidden_size)
 
 
-def test_the_answer_head_uses_the_exact_gelu() -> None:
+def test_answer_head_uses_exact_gelu() -> None:
     gelu = LxmertForQuestionAnswering(small_config()).answer_head.logit_fc[1]
     assert gelu(torch.tensor(2.0)).item() == pytest.approx(1 + math.erf(math.sqrt(2)), abs=1e-6)

@@ -52,7 +52,7 @@ def test_invalid_num_qa_labels_raises_configuration_error(size: object) -> None:
         LxmertForQuestionAnswering(small_config()).resize_num_qa_labels(size)
 
 
-def test_a_model_without_answer_head_has_no_answer_layer() -> None:
+def test_model_without_answer_head_has_no_answer_layer() -> None:
     model = LxmertForPreTraining(small_config(task_qa=False))
     assert model.get_qa_logit_layer() is None
     assert model.resize_num_qa_labels(5) is None
@@ -86,7 +86,7 @@ def test_models_without_word_head_resize_token_embeddings(model_class: type) -> 
     model(**batch)
 
 
-def test_a_resized_model_saves_and_loads(tmp_path) -> None:
+def test_resized_model_saves_and_loads(tmp_path) -> None:
     model = LxmertForPreTraining(small_config()).eval()
     model.resize_token_embeddings(70)
     model.resize_num_qa_labels(4)

@@ -50,7 +50,7 @@ def test_weights_round_trip_through_transformers(ours: type, theirs: type, tmp_p
     torch.testing.assert_close(again(**inputs()).to_tuple(), expected.to_tuple())
 
 
-def test_a_pickled_checkpoint_loads(tmp_path: Path) -> None:
+def test_pickled_checkpoint_loads(tmp_path: Path) -> None:
     model = LxmertForPreTraining(small_config()).eval()
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -59,7 +59,7 @@ def test_a_pickled_checkpoint_loads(tmp_path: Path) -> None:
     torch.testing.assert_close(again(**inputs()).to_tuple(), model(**inputs()).to_tuple())
 
 
-def test_a_pretraining_checkpoint_gives_the_question_answering_model_all_its_weights(tmp_path: Path) -> None:
+def test_pretraining_checkpoint_loads_completely_into_question_answering_model(tmp_path: Path) -> None:
     model = LxmertForPreTraining(small_config()).eval()
     model.save_pretrained(tmp_path)
     again, report = LxmertForQuestionAnswering.from_pretrained(tmp_path, output_loading_info=True)
@@ -85,19 +85,19 @@ def test_transformers_config_is_accepted() -> None:
     model(**inputs(), **targets()).loss.backward()
 
 
-def test_another_models_configuration_is_refused() -> None:
+def test_another_models_configuration_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="BertConfig, expected an LxmertConfig"):
         LxmertModel(transformers.BertConfig())
 
 
-def test_a_configuration_broken_after_construction_is_refused() -> None:
+def test_configuration_made_invalid_after_construction_is_rejected() -> None:
     config = small_config()
     config.num_attention_heads = 5
     with pytest.raises(ConfigurationError, match="num_attention_heads 5"):
         LxmertModel(config)
 
 
-def test_an_initializer_range_of_zero_gives_weights_of_zero() -> None:
+def test_initializer_range_of_zero_gives_zero_weights() -> None:
     model = LxmertForPreTraining(small_config(initializer_range=0.0))
     norms = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)}
     assert norms
@@ -142,7 +142,7 @@ def test_heads_missing_from_checkpoint_are_initialised(kind: Any, head: str, tmp
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_model_loads_in_half_precision(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_model_loads_in_half_precision(dtype: torch.dtype, tmp_path: Path) -> None:
     LxmertForPreTraining(small_config()).save_pretrained(tmp_path)
     model = LxmertForPreTraining.from_pretrained(tmp_path, dtype=dtype)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}

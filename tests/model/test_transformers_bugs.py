@@ -98,7 +98,7 @@ def test_08_resizing_answers_to_none_returns_the_layer(model_class: type) -> Non
     assert layer.out_features == model.config.num_qa_labels == 9
 
 
-def test_09_the_output_embeddings_can_be_read_and_replaced() -> None:
+def test_09_output_embeddings_can_be_read_and_replaced() -> None:
     model = LxmertForPreTraining(small_config(tie_word_embeddings=False)).eval()
     assert model.get_output_embeddings() is model.cls.predictions.decoder
     new = nn.Linear(24, 64, bias=False)

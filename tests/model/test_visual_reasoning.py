@@ -84,7 +84,7 @@ def test_pair_scores_do_not_depend_on_other_sentences_of_batch(model: LxmertForV
         torch.testing.assert_close(alone[0], whole[row], rtol=0, atol=1e-5)
 
 
-def test_the_loss_is_cross_entropy_over_the_labelled_sentences(model: LxmertForVisualReasoning) -> None:
+def test_loss_is_cross_entropy_over_labelled_sentences(model: LxmertForVisualReasoning) -> None:
     batch = pair_inputs()
     scores = reference_scores(model, batch).log_softmax(dim=1)
     output = model(**batch, labels=torch.tensor([1, -100, 0]))
@@ -130,7 +130,7 @@ def test_maps_and_states_have_a_row_per_image(model: LxmertForVisualReasoning) -
     assert (loss.shape, logits.shape) == ((), (BATCH, 2))
 
 
-def test_a_saved_model_gives_the_same_scores(model: LxmertForVisualReasoning, tmp_path: Path) -> None:
+def test_saved_model_gives_same_scores(model: LxmertForVisualReasoning, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     again = LxmertForVisualReasoning.from_pretrained(tmp_path)
     assert torch.equal(again(**pair_inputs()).logits, model(**pair_inputs()).logits)

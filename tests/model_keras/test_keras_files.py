@@ -28,7 +28,7 @@ def test_keras_file_round_trip_keeps_class_config_and_weights(kind: str, tmp_pat
     np.testing.assert_array_equal(scores(again(batch(kind))), scores(model(batch(kind))))
 
 
-def test_a_keras_file_keeps_precision_and_resizing(tmp_path: Path) -> None:
+def test_keras_file_keeps_precision_and_resizing(tmp_path: Path) -> None:
     model = lxmert.TFLxmertForPreTraining(small_config(l_layers=1, x_layers=1), dtype="mixed_bfloat16")
     model.resize_token_embeddings(64)
     model.save(tmp_path / "model.keras")

@@ -55,7 +55,7 @@ def test_initial_values_follow_pytorch_initialisation() -> None:
             assert [row for row in range(500) if not values[row].any()] == [4]
 
 
-def test_a_tied_decoder_follows_the_word_embedding() -> None:
+def test_tied_decoder_follows_word_embedding() -> None:
     keras_model = model_keras.TFLxmertForPreTraining(small_config(l_layers=1))
     batch = keras_model.dummy_inputs
     embeddings = keras_model.get_input_embeddings().embeddings
@@ -72,7 +72,7 @@ def test_activations_are_those_of_pytorch(name: str) -> None:
     np.testing.assert_allclose(found, wanted, atol=2e-6, rtol=1e-5)
 
 
-def test_an_activation_with_weights_is_refused() -> None:
+def test_activation_with_weights_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="hidden_act 'prelu' is not available in the Keras models"):
         model_keras.TFLxmertModel(small_config(hidden_act="prelu"))
 

@@ -74,7 +74,7 @@ def test_pytorch_folder_round_trips_through_keras_model(
     assert written.keys() == first.keys()
 
 
-def test_a_pytorch_bin_is_read(tmp_path: Path) -> None:
+def test_pytorch_bin_is_read(tmp_path: Path) -> None:
     original = with_random_weights("ForPreTraining")
     original.config.save_pretrained(tmp_path)
     assert "cls.predictions.decoder.weight" in original.state_dict()  # a second name of the word embedding
@@ -158,7 +158,7 @@ def test_mismatched_shape_raises_weights_error_unless_ignored(tmp_path: Path) ->
     }
 
 
-def test_the_configuration_may_be_given_or_overridden(tmp_path: Path) -> None:
+def test_configuration_can_be_given_or_overridden(tmp_path: Path) -> None:
     with_random_weights("Model").save_pretrained(tmp_path / "a")
     config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.4)
     config.save_pretrained(tmp_path / "b")

@@ -54,7 +54,7 @@ def test_answer_loss_equals_pytorch_for_every_target_form(kind: str) -> None:
     assert value(answer_loss(tensor(SCORES), tensor(targets))) == pytest.approx(float(wanted), rel=1e-5)
 
 
-def test_a_confidence_weighs_its_own_object_only() -> None:
+def test_confidence_weights_only_its_own_object() -> None:
     scores = np.array([[[1.0, 0.0], [0.0, 3.0], [2.0, 2.0]]], np.float32)
     classes, confidences = np.array([[0, 0, 1]]), np.array([[1.0, 0.5, 0.0]], np.float32)
     found = object_losses({"obj": tensor(scores)}, {"obj": (tensor(classes), tensor(confidences))}, None, 2.0)

@@ -113,7 +113,7 @@ def test_resize_num_qa_labels_keeps_existing_scores(size: int) -> None:
     np.testing.assert_allclose(new[:, :both], old[:, :both], atol=1e-6)
 
 
-def test_a_model_without_answer_head_has_none_to_resize() -> None:
+def test_model_without_answer_head_has_none_to_resize() -> None:
     model = TFLxmertForPreTraining(one_layer_config(task_qa=False))
     assert model.get_qa_logit_layer() is None
     assert model.resize_num_qa_labels(3) is None
@@ -152,14 +152,14 @@ def test_set_input_embeddings_sets_vocab_size_and_word_head_size(as_layer: bool)
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_output_embeddings_are_the_layer_that_scores_words(tied: bool) -> None:
+def test_output_embeddings_are_layer_that_scores_words(tied: bool) -> None:
     model = TFLxmertForPreTraining(one_layer_config(tie_word_embeddings=tied))
     layer = model.get_output_embeddings()
     assert layer is (model.get_input_embeddings() if tied else model.cls.predictions.decoder)
     assert TFLxmertModel(one_layer_config()).get_output_embeddings() is None
 
 
-def test_a_resized_model_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_resized_model_is_saved_and_loaded(tmp_path: Path) -> None:
     model = TFLxmertForPreTraining(one_layer_config())
     model.resize_token_embeddings(70)
     model.resize_num_qa_labels(4)
@@ -174,7 +174,7 @@ def test_a_resized_model_is_saved_and_loaded(tmp_path: Path) -> None:
     assert not any(info.values())
 
 
-def test_a_compiled_model_trains_on_after_resizing() -> None:
+def test_compiled_model_continues_training_after_resizing() -> None:
     model = TFLxmertForQuestionAnswering(one_layer_config())
     model.compile(optimizer=keras.optimizers.Adam(0.01), run_eagerly=True)
     given = {name: array for name, array in batch().items() if name != "token_type_ids"}

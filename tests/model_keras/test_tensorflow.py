@@ -24,7 +24,7 @@ def arguments() -> Any:
     return as_numpy(inputs(CONFIG) | targets(CONFIG))
 
 
-def test_a_compiled_function_returns_the_output_object_for_any_size() -> None:
+def test_compiled_function_returns_output_object_for_any_size() -> None:
     model = TFLxmertModel(CONFIG)
     given = as_numpy(inputs(CONFIG))
     signature = {
@@ -95,7 +95,7 @@ def test_ids_out_of_range_in_user_tf_function_raise_invalid_argument_error() -> 
             run(wrong)
 
 
-def test_a_wrong_id_in_a_pipeline_raises_before_xla_compiles() -> None:
+def test_id_out_of_range_in_pipeline_raises_tensor_error_before_xla_compiles() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer="sgd", jit_compile=True)
     wrong = arguments()
@@ -129,7 +129,7 @@ def test_input_of_unknown_rank_raises_error() -> None:
         run.get_concrete_function()
 
 
-def test_a_checkpoint_of_tensorflow_holds_every_variable(tmp_path: Path) -> None:
+def test_tensorflow_checkpoint_contains_every_variable(tmp_path: Path) -> None:
     kept, other = TFLxmertForPreTraining(CONFIG), TFLxmertForPreTraining(CONFIG)
     place = tf.train.Checkpoint(model=kept).save(str(tmp_path / "of_tensorflow"))
     tf.train.Checkpoint(model=other).restore(place).assert_consumed()

@@ -134,7 +134,7 @@ def published_config(case: Case) -> dict[str, Any]:
     }
 
 
-def test_a_published_folder_of_2020_loads_completely(tmp_path: Path) -> None:
+def test_published_folder_of_2020_loads_completely(tmp_path: Path) -> None:
     case = draw_case(SEEDS[0])
     ours, peer = build_pair(case, "LxmertForPreTraining")
     # Such folders hold one pytorch_model.bin in which the decoder repeats the word embeddings.

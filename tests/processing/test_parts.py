@@ -45,7 +45,7 @@ from tests.processing.builders import (
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
 
-def test_a_processor_is_copied_and_pickled():
+def test_processor_can_be_copied_and_pickled():
     processor = build_processor("boxes")
     for other in (copy.deepcopy(processor), pickle.loads(pickle.dumps(processor))):  # noqa: S301 - made here
         assert other(text="the cat")["input_ids"].tolist() == [[CLS, THE, CAT, SEP]]

@@ -65,7 +65,7 @@ def test_image_and_text_become_the_inputs_of_a_model():
     assert batch["visual_attention_mask"].tolist() == [[1, 1]]
 
 
-def test_a_batch_pads_words_and_objects():
+def test_batch_pads_words_and_objects():
     processor = build_processor()
     images = [picture(), picture(40, 40, 1), picture(50, 25, 2)]
     boxes = [BOXES, [[1.0, 1.0, 4.0, 4.0]], BOXES + BOXES]
@@ -121,7 +121,7 @@ def test_positional_order_is_images_then_text():
     assert set(build_processor("grid")(picture(), "the cat", "a cat")) == TEXTUAL | VISUAL
 
 
-def test_a_grid_needs_no_boxes():
+def test_grid_needs_no_boxes():
     batch = build_processor("grid")(images=picture(), text="the cat")
     assert batch["visual_feats"].shape == (1, 6, 12)
 
@@ -237,7 +237,7 @@ def test_unknown_word_check_is_serialised_across_threads(monkeypatch):
     assert most == [1, 1, 1, 1]
 
 
-def test_a_batch_moves_to_a_device():
+def test_batch_moves_to_device():
     batch = build_processor()(images=picture(), text="the cat", boxes=BOXES).to("meta")
     assert {value.device.type for value in batch.values()} == {"meta"}
 
@@ -359,7 +359,7 @@ def test_meta_sparse_quantized_or_nested_tensor_raises_one_line_error(unreadable
         )
 
 
-def test_images_without_an_extractor_are_refused():
+def test_images_without_an_extractor_are_rejected():
     assert_raises_one_line(
         InputError, "no extractor", lambda: build_processor(None)(images=picture(), text="cat")
     )
@@ -404,7 +404,7 @@ def test_scores_become_answers_with_softmax_probabilities():
         (["a", "b"], torch.zeros(1, 2), "2", InputError, "top_k is '2'"),
     ],
 )
-def test_scores_that_cannot_be_decoded_are_refused(answers, scores, top_k, error, pattern):
+def test_scores_that_cannot_be_decoded_are_rejected(answers, scores, top_k, error, pattern):
     assert_raises_one_line(
         error, pattern, lambda: build_processor(answers=answers).decode_answers(scores, top_k)
     )
@@ -448,7 +448,7 @@ def test_detector_gives_same_objects_for_every_image_source(detector_processor, 
                 assert torch.equal(batch[name], expected[name]), (name, type(source))
 
 
-def test_a_detector_describes_given_boxes(detector_processor):
+def test_detector_describes_given_boxes(detector_processor):
     batch = detector_processor(images=picture(), text="the cat", boxes=BOXES)
     assert batch["visual_feats"].shape == (1, 2, 128)
     assert torch.allclose(batch["visual_pos"][0], torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.1, 0.1, 0.3, 0.4]]))

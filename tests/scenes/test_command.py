@@ -33,7 +33,7 @@ def test_scenes_make_writes_dataset_and_prints_its_counts(tmp_path: Path):
     assert ["all", "60", f"{100 * stored['blind_accuracy']:.1f}%"] in lines
 
 
-def test_a_foreign_directory_is_an_input_error(tmp_path: Path):
+def test_foreign_directory_raises_input_error(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("dear")
     result = CliRunner().invoke(app, ["scenes", "make", str(tmp_path)])
     assert isinstance(result.exception, InputError)

@@ -235,7 +235,7 @@ def test_same_seed_gives_same_bytes_in_any_process_with_any_number_of_workers(
     assert file_digests(tmp_path / "data") == file_digests(dataset_on_disk.folder)
 
 
-def test_another_seed_gives_other_pictures(dataset_on_disk, tmp_path: Path):
+def test_another_seed_gives_other_images(dataset_on_disk, tmp_path: Path):
     make_scenes(tmp_path, 3, 4, progress=False)
     same = file_digests(tmp_path).items() & file_digests(dataset_on_disk.folder).items()
     assert not [name for name, _ in same if name.endswith(".png")]
@@ -283,7 +283,7 @@ def test_scenes_questions_and_captions_of_a_seed_do_not_change_between_versions(
 GOLDEN = (1, "6aa37042bdd89e9f")
 
 
-def test_the_files_of_a_seed_do_not_change_between_versions(dataset_on_disk):
+def test_files_of_seed_do_not_change_between_versions(dataset_on_disk):
     """All but the descriptions, which came later and have a digest of their own."""
     digests = {
         name: digest
@@ -332,7 +332,7 @@ def test_interrupted_run_leaves_no_valid_dataset_and_second_run_completes_it(
     assert file_digests(tmp_path) == file_digests(dataset_on_disk.folder)
 
 
-def test_a_smaller_data_set_replaces_a_larger_one_completely(tmp_path: Path):
+def test_smaller_data_set_replaces_larger_one_completely(tmp_path: Path):
     make_scenes(tmp_path / "a", 25, 3, progress=False)
     (tmp_path / "a" / "notes.txt").write_text("mine")
     make_scenes(tmp_path / "a", 12, 4, progress=False, questions_per_image=3)
@@ -350,7 +350,7 @@ def test_non_empty_foreign_directory_is_rejected_and_left_untouched(tmp_path: Pa
     assert os.listdir(tmp_path) == [name]
 
 
-def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path):
+def test_file_in_place_of_directory_is_rejected(tmp_path: Path):
     (tmp_path / "data").write_text("")
     with pytest.raises(InputError, match="is a file"):
         make_scenes(tmp_path / "data", 3, 0, progress=False)
@@ -366,7 +366,7 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path):
         ({"workers": 0}, "workers is 0"),
     ],
 )
-def test_numbers_out_of_range_are_refused(tmp_path: Path, changed: dict, message: str):
+def test_numbers_out_of_range_are_rejected(tmp_path: Path, changed: dict, message: str):
     with pytest.raises(InputError, match=message):
         make_scenes(tmp_path / "data", **{"images": 1, "seed": 0, "progress": False, **changed})
     assert not (tmp_path / "data").exists()

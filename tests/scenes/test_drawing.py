@@ -66,7 +66,7 @@ def test_area_of_known_shapes(shape: str, share_of_box: float):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=seeds)
-def test_color_and_fill_can_be_read_from_the_noisy_picture(seed: int):
+def test_color_and_fill_can_be_read_from_noisy_image(seed: int):
     scene = make_scene(random.Random(seed))
     pixels = np.asarray(draw_scene(scene)).astype(int)
     for thing in scene.objects:
@@ -86,7 +86,7 @@ def test_color_and_fill_can_be_read_from_the_noisy_picture(seed: int):
             assert hole.sum() >= 5, thing
 
 
-def test_a_hollow_object_shows_the_background_and_a_striped_one_does_not():
+def test_hollow_object_shows_background_and_striped_object_does_not():
     base = SceneObject("circle", "red", "large", "hollow", (20, 20, 70, 70), (210, 30, 40))
     image = Image.new("RGB", (90, 90), (10, 200, 30))
     draw_object(image, base)

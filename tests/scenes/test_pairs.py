@@ -99,7 +99,7 @@ def test_count_correct_guesses_depends_on_visible_images(groups):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**40), few=st.integers(2, 6))
-def test_few_pictures_still_give_balanced_labels(seed: int, few: int):
+def test_few_images_still_give_balanced_labels(seed: int, few: int):
     rng = random.Random(seed)
     views = [SceneView(make_scene(rng)) for _ in range(few)]
     readers = [answerer(view.scene) for view in views]
@@ -112,7 +112,7 @@ def test_few_pictures_still_give_balanced_labels(seed: int, few: int):
         assert Judge(readers[pair.left], readers[pair.right]).is_true(group.statement.text) == pair.label
 
 
-def test_few_pictures_nearly_always_have_a_group():
+def test_few_images_nearly_always_have_a_group():
     found = []
     for seed in range(60):
         rng = random.Random(seed)
@@ -135,7 +135,7 @@ def test_partners_are_earlier_images_of_the_same_split():
         assert all(earlier < index and split_of(earlier) == split_of(index) for earlier in indices[1:])
 
 
-def test_an_example_depends_on_seed_and_index_alone():
+def test_example_depends_only_on_seed_and_index():
     def records(index: int) -> list[dict]:
         group, indices = build_group(9, index, random_stream(9, index, "pairs"))
         return pair_records(group, indices)

@@ -52,7 +52,7 @@ def test_any_scene_gives_requested_number_of_distinct_short_questions(seed: int,
         assert reader.answer(question.text) == question.answer
 
 
-def test_a_picture_of_two_objects_still_has_a_hundred_questions():
+def test_image_of_two_objects_has_hundred_questions():
     scene = next(s for k in range(99) if len((s := make_scene(random.Random(k))).objects) == 2)
     assert len(generate_questions(scene, random.Random(0), 100)) == 100
 
@@ -79,7 +79,7 @@ def test_all_question_families_occur_in_all_their_templates(asked):
                 assert any(re.fullmatch(pattern, text) for text in texts[name]), template
 
 
-def test_a_blind_guess_of_each_familys_most_frequent_answer_stays_under_45_percent(asked):
+def test_most_frequent_answer_of_each_family_scores_under_45_percent(asked):
     answers = defaultdict(Counter)
     for _, questions in asked:
         for question in questions:

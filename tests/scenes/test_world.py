@@ -12,7 +12,7 @@ from lxmert.scenes.lexicon import COLORS_RGB, FILLS, SHAPES
 
 
 @given(seed=st.integers(0, 2**40))
-def test_objects_lie_apart_and_inside_the_picture(seed: int):
+def test_objects_lie_apart_and_inside_image(seed: int):
     scene = make_scene(random.Random(seed))
     height, width = scene.size_hw
     assert 160 <= min(height, width) <= max(height, width) <= 224

@@ -125,7 +125,7 @@ def test_custom_special_tokens_are_used(tokenizer_class):
     assert len(tokenizer) == 6
 
 
-def test_an_option_set_later_takes_effect_at_once(tokenizer_class, small_vocabulary):
+def test_option_set_later_takes_effect_immediately(tokenizer_class, small_vocabulary):
     tokenizer = tokenizer_class(small_vocabulary)
     tokenizer.do_lower_case = False
     assert tokenizer.tokenize("Hello") == ["Hello"]

@@ -13,14 +13,14 @@ def test_vocab_file_keyword_loads_the_vocabulary(tokenizer_class, vocab_file, sm
     assert tokenizer("hello")["input_ids"] == [2, small_vocabulary.index("hello"), 3]
 
 
-def test_a_folder_without_vocabulary_is_an_error(tokenizer_class, tmp_path):
+def test_folder_without_vocabulary_raises_vocabulary_error(tokenizer_class, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
     with pytest.raises(VocabularyError, match="no vocabulary in") as error:
         tokenizer_class.from_pretrained(tmp_path)
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_changed_special_token_takes_effect_in_encoding_at_once(tokenizer_class, small_vocabulary):
+def test_changed_special_token_takes_effect_immediately(tokenizer_class, small_vocabulary):
     tokenizer = tokenizer_class(small_vocabulary)
     assert tokenizer.add_special_tokens({"cls_token": "<start>"}) == 1
     start = len(small_vocabulary)
@@ -69,7 +69,7 @@ def test_save_vocabulary_writes_vocab_txt_not_tokenizer_model(tokenizer_class, s
     assert [path.name for path in tmp_path.iterdir()] == ["vocab.txt"]
 
 
-def test_an_empty_list_of_texts_is_an_empty_batch(tokenizer_class, small_vocabulary):
+def test_empty_list_of_texts_gives_empty_batch(tokenizer_class, small_vocabulary):
     tokenizer = tokenizer_class(small_vocabulary)
     for empty in ([], ()):
         assert dict(tokenizer(empty)) == {"input_ids": [], "token_type_ids": [], "attention_mask": []}

@@ -55,7 +55,7 @@ def test_golden_ids_of_the_fast_class_of_4_57(bert_vocabulary, tokenizer_class, 
     assert ids == [case["fast"] for case in cases]
 
 
-def test_the_slow_class_of_4_57_differs_on_rare_characters_only(bert_vocabulary):
+def test_slow_class_of_4_57_differs_only_on_rare_characters(bert_vocabulary):
     """It agrees on every text of common characters; where it differs, 5.x is followed."""
     cases = GOLDEN["encoded"]
     different = [case for case in cases if "slow" in case]
@@ -66,7 +66,7 @@ def test_the_slow_class_of_4_57_differs_on_rare_characters_only(bert_vocabulary)
         assert theirs(case["text"])["input_ids"] == case["fast"]
 
 
-def test_an_unassigned_character_is_unknown_not_removed(tokenizer_class, small_vocabulary):
+def test_unassigned_character_is_unknown_and_not_removed(tokenizer_class, small_vocabulary):
     """The slow class of 4.57 drops U+0E00; its fast class and 5.x answer [UNK]."""
     assert tokenizer_class(small_vocabulary).tokenize("us \u0e00") == ["us", "[UNK]"]
 

@@ -60,7 +60,7 @@ def test_transformers_own_class_loads_our_folder(tokenizer_class, small_vocabula
 
 
 @pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
-def test_a_folder_of_transformers_loads_here(tokenizer_class, vocab_file, tmp_path, options):
+def test_folder_saved_by_transformers_loads(tokenizer_class, vocab_file, tmp_path, options):
     theirs = transformers.LxmertTokenizer(str(vocab_file), model_max_length=20, **options)
     theirs.add_tokens(["quokka"])
     theirs.save_pretrained(tmp_path)

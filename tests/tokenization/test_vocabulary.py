@@ -48,7 +48,7 @@ def test_vocabulary_file_with_crlf_bom_and_trailing_blank_lines_loads(
     assert tokenizer_class(path).get_vocab() == tokenizer_class(small_vocabulary).get_vocab()
 
 
-def test_a_line_separator_can_be_a_word_piece(tokenizer_class, small_vocabulary, tmp_path):
+def test_line_separator_can_be_word_piece(tokenizer_class, small_vocabulary, tmp_path):
     path = tmp_path / "vocab.txt"
     path.write_text("\n".join([*small_vocabulary, "\u2028", "last"]) + "\n", encoding="utf-8")
     assert tokenizer_class(path).convert_tokens_to_ids("last") == len(small_vocabulary) + 1

@@ -91,6 +91,6 @@ def test_set_answers_copies_known_rows_zeroes_others_and_keeps_lower_layers() ->
             assert torch.equal(after[name], value), name
 
 
-def test_answer_list_of_another_length_than_head_is_refused() -> None:
+def test_answer_list_of_another_length_than_head_is_rejected() -> None:
     with pytest.raises(VocabularyError, match="scores 3 answers, but its answer list has 2"):
         set_answers(small_model(3), AnswerVocabulary(["red", "2"]), ["red"])

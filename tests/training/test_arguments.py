@@ -14,7 +14,7 @@ from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
 from tests.model.small import small_config
 
 
-def test_float16_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float16_without_a_gpu_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     optimisation = DetectorOptimisationSection(precision="float16")
     with pytest.raises(ConfigurationError, match="float16, which needs a GPU"):
@@ -32,7 +32,7 @@ def test_recipe_precision_overrides_accelerate_environment(
     assert trainer.accelerator.mixed_precision == mixed_precision
 
 
-def test_a_process_that_sees_several_gpus_trains_on_one(
+def test_process_that_sees_several_gpus_trains_on_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post_init = TrainingArguments.__post_init__

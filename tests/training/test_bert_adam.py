@@ -121,6 +121,6 @@ def test_every_schedule_warms_up_and_ends_at_its_final_rate(schedule: Any) -> No
     assert schedule != "cosine" or factor(6) == pytest.approx(0.5)
 
 
-def test_a_warmup_as_long_as_the_run_is_refused() -> None:
+def test_warmup_as_long_as_run_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match=r"warm-up of 10 updates must be shorter than the run's 10"):
         bert_adam_schedule(BertAdam([nn.Parameter(torch.ones(1))]), "linear", 10, 10)

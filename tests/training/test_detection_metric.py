@@ -135,7 +135,7 @@ def test_attribute_accuracy_counts_found_boxes_with_attributes() -> None:
     assert report.recall == 75
 
 
-def test_a_detector_without_attributes_has_no_attribute_accuracy() -> None:
+def test_detector_without_attributes_has_no_attribute_accuracy() -> None:
     report = score_detections([found((A, 0, 0.9))], [truth((A, 0), attributes=[(3,)])])
     assert (report.attribute_accuracy, report.recall) == (None, 100)
 

@@ -88,7 +88,7 @@ def test_missing_inputs_raise_errors_naming_them(
         evaluate_model(model, processor, scenes_folder, task="vcr")
 
 
-def test_answer_list_of_another_length_is_refused(model_and_processor: Pair, scenes_folder: Path) -> None:
+def test_answer_list_of_another_length_is_rejected(model_and_processor: Pair, scenes_folder: Path) -> None:
     model, processor = model_and_processor
     fewer = LxmertProcessor(processor.tokenizer, processor.extractor, answers=["yes", "no"])
     with pytest.raises(ConfigurationError, match="2 answers"):

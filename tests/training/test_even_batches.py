@@ -41,7 +41,7 @@ def test_indices_beyond_the_examples_give_fillers() -> None:
         ),
     ],
 )
-def test_a_filler_has_no_label_and_no_visible_object(labels: torch.Tensor, unlabelled: torch.Tensor) -> None:
+def test_filler_has_no_label_and_no_visible_object(labels: torch.Tensor, unlabelled: torch.Tensor) -> None:
     mask = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]] * 3)  # two images each
     features = torch.rand(3, 2, 2, 5)
 

@@ -133,7 +133,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert resumed.metrics["test"] == whole.metrics["test"]
 
 
-def test_a_run_is_not_resumed_with_other_data(
+def test_resume_with_other_data_is_rejected(
     tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
@@ -265,7 +265,7 @@ def metrics_when_resumed_after_last_step(
     return finetune(recipe, folder, resume=True).metrics
 
 
-def test_a_run_broken_off_after_its_last_step_is_not_trained_again(
+def test_run_interrupted_after_last_step_is_not_trained_again(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So little is learned that the first epoch stays the best.
@@ -280,7 +280,7 @@ def test_a_run_broken_off_after_its_last_step_is_not_trained_again(
     assert_same_weights(weights(tmp_path), weights(tmp_path / "checkpoints" / f"checkpoint-{steps // 3}"))
 
 
-def test_a_run_broken_off_after_a_last_step_within_an_epoch_is_not_trained_again(
+def test_run_interrupted_after_last_step_within_epoch_is_not_trained_again(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1.5}, saving={"select": "last"})
@@ -329,7 +329,7 @@ def test_failed_checkpoint_or_model_write_raises_training_error(
 
 
 @pytest.mark.parametrize(("max_length", "multiple", "places"), [(33, 1, 33), (20, 48, 48)])
-def test_max_length_beyond_model_positions_is_refused_before_extraction(
+def test_max_length_beyond_model_positions_is_rejected_before_extraction(
     tiny_recipe: Make, tmp_path: Path, max_length: int, multiple: int, places: int
 ) -> None:
     recipe = tiny_recipe(text={"max_length": max_length, "pad_to_multiple_of": multiple})
@@ -338,7 +338,7 @@ def test_max_length_beyond_model_positions_is_refused_before_extraction(
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_non_empty_folder_is_refused_and_unchanged(tiny_recipe: Make, tmp_path: Path) -> None:
+def test_non_empty_folder_is_rejected_and_unchanged(tiny_recipe: Make, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="is not empty; add --resume"):
         finetune(tiny_recipe(), tmp_path)
@@ -389,7 +389,7 @@ def test_finetuning_from_folder_carries_answer_rows_over_by_name(
     assert json.loads((tmp_path / "second" / "answers.json").read_text()) == answers
 
 
-def test_extractor_of_another_width_is_refused(
+def test_extractor_of_another_width_is_rejected(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
     finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")
@@ -583,7 +583,7 @@ def test_each_cpu_step_uses_packed_encoder_and_first_words_only_without_objects(
     assert passes == [not with_objects] * steps
 
 
-def test_lower_case_differing_from_pretrained_tokenizer_is_refused(
+def test_lower_case_differing_from_pretrained_tokenizer_is_rejected(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
     finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")

@@ -116,7 +116,7 @@ def test_constant_answer_scores_share_of_questions_and_of_entailed_questions() -
     assert scores.per_structural == {"verify": GroupAccuracy(50.0, 2)}
 
 
-def test_a_question_entailed_twice_counts_twice() -> None:
+def test_question_entailed_twice_counts_twice() -> None:
     questions = [question(1, entailed=("02", "02", "03", "01")), question(2, "no"), question(3)]
     scores = gqa_scores({"01": "yes", "02": "yes", "03": "yes"}, questions)
     assert scores.consistency == pytest.approx(100 / 3)
@@ -287,7 +287,7 @@ class TestGrounding:
 
     @few_examples
     @given(st.integers(1, 9))
-    def test_a_uniform_map_gives_the_area_of_the_objects(self, size: int) -> None:
+    def test_uniform_map_scores_area_of_objects(self, size: int) -> None:
         asked = self.question_about(question={"1": "a"}, fullAnswer={"5": "b"})
         uniform = [[1 / size**2] * size] * size
         assert grounding_score(asked, self.graph, uniform) == pytest.approx(0.25 + 0.125)

@@ -18,7 +18,7 @@ from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_registry import get_task
 from tests.command_line import exit_status
-from tests.data.write_files import write_json_lines
+from tests.data.file_writers import write_json_lines
 
 ROWS = [
     {"question_id": 1, "img_id": "a", "sent": "What?", "question_type": "what", "answer_type": "other",
@@ -77,7 +77,7 @@ def test_gqa_rows_without_types_have_accuracy_and_unlabelled_rows_raise(tmp_path
         task.score(task.split(tmp_path, "test", layout).read(), {"07": "yes"})
 
 
-def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score(
+def test_authors_files_with_features_of_unknown_extractor_train_and_score(
     scenes_folder: Path, tiny_values: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As the recipes of the paper do it: their JSON, splits joined, several stores, no extractor at hand."""

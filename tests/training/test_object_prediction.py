@@ -79,7 +79,7 @@ def test_from_model_does_not_change_original_configuration(plain: LxmertForQuest
     assert (plain.config.num_object_labels, plain.config.num_attr_labels) == (1600, 400)
 
 
-def test_model_without_object_layers_is_refused(plain: LxmertForQuestionAnswering) -> None:
+def test_model_without_object_layers_is_rejected(plain: LxmertForQuestionAnswering) -> None:
     plain.config.r_layers = plain.config.x_layers = 0
     with pytest.raises(ConfigurationError, match="layer"):
         LxmertWithObjectPrediction(plain.config)

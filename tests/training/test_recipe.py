@@ -54,18 +54,18 @@ def test_all_faults_are_reported_together() -> None:
         ({"vocabulary": "scenes", "config": {"hiden_size": 3}}, "hiden_size: not a parameter"),
     ],
 )
-def test_contradictory_models_are_refused(model: dict[str, Any], message: str) -> None:
+def test_contradictory_models_are_rejected(model: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         FinetuneRecipe.from_dict(SMALLEST | {"model": model})
 
 
 @pytest.mark.parametrize("key", ["epochs", "peak_learning_rate", "warmup", "weight_decay"])
-def test_infinite_optimisation_value_is_refused(key: str) -> None:
+def test_infinite_optimisation_value_is_rejected(key: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"optimisation\.{key}: Input should be a finite number"):
         FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {key: float("inf")}})
 
 
-def test_place_weight_without_object_prediction_is_refused() -> None:
+def test_place_weight_without_object_prediction_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="place_weight requires object_prediction"):
         FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"place_weight": 1.0}})
 
@@ -76,7 +76,7 @@ def test_selecting_the_best_epoch_needs_checkpoints_per_epoch() -> None:
     FinetuneRecipe.from_dict(SMALLEST | {"saving": {"checkpoint_every_steps": 5, "select": "last"}})
 
 
-def test_unknown_placeholder_in_a_file_name_is_refused() -> None:
+def test_unknown_placeholder_in_a_file_name_is_rejected() -> None:
     data = {"directory": "d", "files": {"questions": "{part}.json"}}
     with pytest.raises(ConfigurationError, match=r"questions contains \{part\}"):
         FinetuneRecipe.from_dict(SMALLEST | {"data": data})
@@ -89,7 +89,7 @@ def test_image_id_placeholder_is_allowed_only_in_image_name() -> None:
         FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "files": {"images": "{image_id}"}}})
 
 
-def test_seed_of_more_than_32_bits_is_refused() -> None:
+def test_seed_of_more_than_32_bits_is_rejected() -> None:
     FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"seed": 2**32 - 1}})
     with pytest.raises(ConfigurationError, match="less than 4294967296"):
         FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"seed": 2**32}})
@@ -132,7 +132,7 @@ def test_overrides_change_values_and_make_sections(tmp_path: Path) -> None:
         ("optimisation.epochs=[", "not YAML"),
     ],
 )
-def test_wrong_overrides_are_refused(tmp_path: Path, override: str, message: str) -> None:
+def test_wrong_overrides_are_rejected(tmp_path: Path, override: str, message: str) -> None:
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(SMALLEST))
     with pytest.raises(ConfigurationError, match=message):
         FinetuneRecipe.from_yaml(tmp_path / "r.yaml", [override])
@@ -142,7 +142,7 @@ def test_wrong_overrides_are_refused(tmp_path: Path, override: str, message: str
     ("text", "message"),
     [("a: [", "not YAML"), ("- 1", "sections with keys, got list"), ("", "sections with keys, got NoneType")],
 )
-def test_files_that_are_no_recipe_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_file_that_is_not_a_recipe_is_rejected(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=message):
         FinetuneRecipe.from_yaml(tmp_path / "r.yaml")

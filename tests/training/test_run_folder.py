@@ -196,7 +196,7 @@ def test_run_in_folder_syncs_model_file_to_disk(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
-def test_folder_locked_by_another_process_is_refused_and_unchanged(
+def test_folder_locked_by_another_process_is_rejected_and_unchanged(
     recipe: FinetuneRecipe, tmp_path: Path
 ) -> None:
     run = RunFolder(tmp_path / "run")

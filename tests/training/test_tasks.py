@@ -314,7 +314,7 @@ def test_missing_split_raises_and_joined_splits_are_scored_completely(
     assert len(joined.predictions) == sum(counts)
 
 
-def test_pretrained_model_with_incomplete_encoder_is_refused(
+def test_pretrained_model_with_incomplete_encoder_is_rejected(
     finished_run: tuple[str, Path], pretrained: Path, tiny_values: dict[str, Any]
 ) -> None:
     task, _ = finished_run

@@ -165,7 +165,7 @@ def exact_mean(values, top, bottom, left, right):
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 7), st.integers(1, 7))
 @settings(max_examples=60, deadline=None)
-def test_a_coarser_grid_takes_the_exact_mean_under_each_cell(height, width, rows, columns):
+def test_coarser_grid_takes_exact_mean_under_each_cell(height, width, rows, columns):
     values = torch.rand(2, height, width, generator=torch.Generator().manual_seed(1))
     pooled = _pool_to_grid(values, rows, columns)
     assert pooled.shape == (2, rows, columns)
@@ -274,7 +274,7 @@ def test_backbone_grid_rejects_given_boxes():
         BackboneGrid(random_model("vit"))([IMAGES[0]], [torch.zeros(0, 4)])
 
 
-def test_a_timm_backbone_is_refused_in_one_line(tmp_path):
+def test_timm_backbone_is_rejected_in_one_line(tmp_path):
     TimmBackboneConfig(backbone="resnet18").save_pretrained(tmp_path)
     for maker in (BackboneGrid, BackboneEncoder):
         with pytest.raises(WeightsError, match="needs timm") as caught:

@@ -149,7 +149,7 @@ def test_identity_changes_with_model_image_processor_and_every_setting():
     assert detector().identity == detector().identity
 
 
-def test_a_model_left_in_training_mode_is_put_into_evaluation_mode():
+def test_model_in_training_mode_is_set_to_evaluation_mode():
     model = small_detector().train()
     found = TransformersDetector(model, image_processor=small_processor())([IMAGES[0]])[0]
     assert found.equals(detector()([IMAGES[0]])[0])
@@ -193,14 +193,14 @@ def test_settings_out_of_range_are_rejected_by_name(wrong, words):
         detector(**wrong)
 
 
-def test_a_timm_backbone_is_refused_in_one_line(tmp_path):
+def test_timm_backbone_is_rejected_in_one_line(tmp_path):
     DetrConfig().save_pretrained(tmp_path)
     with pytest.raises(WeightsError, match=r"needs timm.*no_timm") as caught:
         TransformersDetector(tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_holds_no_detector_is_refused_in_one_line(tmp_path):
+def test_folder_without_detector_is_rejected_in_one_line(tmp_path):
     empty, backbone, bare, partial = (tmp_path / name for name in ("empty", "backbone", "bare", "partial"))
     empty.mkdir()
     ResNetModel(ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1])).save_pretrained(backbone)
@@ -221,7 +221,7 @@ def test_a_folder_that_holds_no_detector_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_changed_weights_are_refused(tmp_path):
+def test_changed_weights_are_rejected(tmp_path):
     folder = save_detector(tmp_path / "small")
     spec = TransformersDetector(folder).to_dict()
     save_detector(tmp_path / "small", seed=1)
@@ -229,7 +229,7 @@ def test_changed_weights_are_refused(tmp_path):
         build_extractor(spec)
 
 
-def test_a_changed_image_processor_does_not_change_a_described_extractor(tmp_path):
+def test_changed_image_processor_does_not_change_described_extractor(tmp_path):
     folder = save_detector(tmp_path / "small")
     extractor = TransformersDetector(folder)
     spec = json.loads(json.dumps(extractor.to_dict()))

@@ -42,14 +42,14 @@ def test_draw_regions_does_not_modify_input_image():
     assert (np.asarray(picture) == 120).all()
 
 
-def test_a_small_picture_is_enlarged_with_its_boxes():
+def test_small_image_is_enlarged_with_its_boxes():
     drawn = draw_regions(grey_image(64, 40), BOXES / 10, min_side_px=640)
     assert drawn.size == (640, 400)
     rows, columns = pixels_of_colour(drawn, BLUE)
     assert np.allclose([columns.min(), rows.min()], [100, 120], atol=3)
 
 
-def test_tags_add_colour_and_letters_and_stay_inside_the_picture():
+def test_tags_add_colour_and_letters_and_stay_inside_image():
     plain = (np.asarray(draw_regions(grey_image(), BOXES)) != 120).sum()
     tagged = (np.asarray(draw_regions(grey_image(), BOXES, ["cat", "dog"])) != 120).sum()
     scored = (
@@ -187,7 +187,7 @@ def test_prefer_inside_places_tags_inside_frames_with_room():
     assert top < cells[-1][1] - 10  # elsewhere a tag sits on top of its frame
 
 
-def test_the_number_of_a_large_box_lies_inside_it():
+def test_number_of_large_box_lies_inside_it():
     drawn = np.asarray(draw_regions(grey_image(900, 562), BOXES[:1], legend=True))
     blue = (drawn == BLUE).all(axis=2)
     assert blue[124:136, 104:112].sum() > 30  # behind the digit, below the line at 120
@@ -207,7 +207,7 @@ rectangles = st.tuples(st.floats(0, 500), st.floats(0, 300), st.floats(5, 200), 
 
 @given(st.lists(rectangles, max_size=12))
 @settings(max_examples=60, deadline=None)
-def test_every_tag_lies_inside_the_picture_and_near_its_frame(frames):
+def test_every_tag_lies_inside_image_and_near_its_frame(frames):
     scale = Scale.for_image_size((640, 400))
     tags = [(60.0, 20.0)] * len(frames)
     places = place_tags(tags, frames, (640, 400), scale)
@@ -232,7 +232,7 @@ def test_hidden_share_of_frames_by_hand():
     assert hidden_share(tags, frames[1:]) == pytest.approx(45 / 200)
 
 
-def test_a_tag_does_not_hide_its_own_small_object():
+def test_tag_does_not_hide_its_own_small_object():
     scale = Scale.for_image_size((640, 400))
     own, above = (300.0, 100.0, 340.0, 140.0), (290.0, 60.0, 360.0, 98.0)
     places = place_tags([(90.0, 20.0)] * 2, [own, above], (640, 400), scale)

@@ -153,7 +153,7 @@ def test_images_of_other_modes_are_taken_as_rgb():
     assert regions.features.tolist()[0] == pytest.approx([-0.6, -0.6, -0.6])
 
 
-def test_a_grid_covers_the_image_row_by_row():
+def test_grid_covers_image_row_by_row():
     extractor = RegularGrid(2, 3, PooledPixels(1))
     image = Image.new("RGB", (9, 4))
     for row in range(2):
@@ -177,7 +177,7 @@ def test_grid_tiles_each_have_equal_share_of_image_area(rows, columns, height, w
     )
 
 
-def test_a_grid_refuses_boxes_and_impossible_sizes():
+def test_grid_rejects_boxes_and_impossible_sizes():
     with pytest.raises(RegionsError, match="places its own boxes"):
         RegularGrid(2, 2, PooledPixels(1))([noise_image(5, 5)], [torch.zeros(0, 4)])
     for rows, columns in ((0, 2), (2, -1), (1.5, 2)):
@@ -188,7 +188,7 @@ def test_a_grid_refuses_boxes_and_impossible_sizes():
 @pytest.mark.parametrize(
     "extractor", [GivenBoxes(PooledPixels(10)), RegularGrid(3, 4, PooledPixels(2))], ids=["boxes", "grid"]
 )
-def test_an_extractor_is_rebuilt_from_its_description(extractor):
+def test_extractor_is_rebuilt_from_its_description(extractor):
     spec = json.loads(json.dumps(extractor.to_dict()))
     rebuilt = build_extractor(spec)
     assert rebuilt.identity == extractor.identity
@@ -213,7 +213,7 @@ def test_an_extractor_is_rebuilt_from_its_description(extractor):
         ({"kind": "given_boxes", "encoder": None}, "mapping"),
     ],
 )
-def test_descriptions_with_faults_are_refused(spec, words):
+def test_descriptions_with_faults_are_rejected(spec, words):
     with pytest.raises(ConfigurationError, match=words):
         build_extractor(spec)
 
@@ -297,7 +297,7 @@ def test_masked_autoencoder_is_rejected_but_its_weights_load_as_plain_vit(tmp_pa
     assert torch.allclose(found[0], tokens[0].mean(dim=0), atol=1e-5)
 
 
-def test_the_identity_changes_with_weights_size_and_normalisation():
+def test_identity_changes_with_weights_size_and_normalisation():
     other = tiny_vit()
     with torch.no_grad():
         other.layernorm.bias[0] += 1e-3
@@ -336,7 +336,7 @@ def test_backbone_created_in_memory_has_no_description():
         BackboneEncoder(tiny_vit()).to_dict()
 
 
-def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path):
+def test_folder_without_model_is_rejected_in_one_line(tmp_path):
     with pytest.raises(WeightsError, match="no vision model") as caught:
         BackboneEncoder(tmp_path)
     assert "\n" not in str(caught.value)

@@ -100,7 +100,7 @@ def test_clipped_boxes_lie_inside_and_clipping_twice_changes_nothing(boxes, righ
         ([1, 2, 3, 4], [1, 2, 3, 4]),
     ],
 )
-def test_a_narrow_box_is_widened_about_its_middle_but_inside_the_image(box, filled):
+def test_narrow_box_is_widened_about_its_centre_inside_image(box, filled):
     assert geometry.clip_non_empty(torch.tensor([box]), (10, 20)).tolist() == [filled]
 
 
@@ -125,7 +125,7 @@ def test_clip_non_empty_boxes_are_at_least_one_pixel_wide_and_inside_image(heigh
     assert torch.equal(found[wide], clipped[wide])
 
 
-def test_given_boxes_that_are_fractions_of_the_image_are_refused():
+def test_given_boxes_that_are_fractions_of_the_image_are_rejected():
     fractions = [[0.1, 0.2, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]
     with pytest.raises(RegionsError, match=r"fractions .* multiply x by 53 and y by 37") as caught:
         geometry.validate_given_boxes(fractions, SIZE_HW)
@@ -143,7 +143,7 @@ def test_validate_boxes_keeps_boxes_inside_image_unchanged(boxes):
     assert torch.equal(boxes, before)
 
 
-def test_a_tiny_overshoot_is_clamped_and_the_input_is_left_alone():
+def test_overshoot_below_one_pixel_is_clamped_without_changing_input():
     boxes = torch.tensor([[-0.9, -0.5, 53.7, 38.0]])
     assert geometry.validate_boxes(boxes, SIZE_HW).tolist() == [[0.0, 0.0, 53.0, 37.0]]
     assert boxes[0, 0].item() == pytest.approx(-0.9)
@@ -159,7 +159,7 @@ def test_a_tiny_overshoot_is_clamped_and_the_input_is_left_alone():
         ([1, 1, 9, 40], "bottom", "3"),
     ],
 )
-def test_a_box_outside_the_image_is_refused_and_the_error_says_how_far(box, edge, distance):
+def test_box_outside_image_is_rejected_with_its_distance(box, edge, distance):
     good = [1.0, 1.0, 5.0, 5.0]
     with pytest.raises(RegionsError) as caught:
         geometry.validate_boxes(torch.tensor([good, box, box]), SIZE_HW)
@@ -180,7 +180,7 @@ def test_a_box_outside_the_image_is_refused_and_the_error_says_how_far(box, edge
         ([53.2, 1.0, 53.8, 9.0], "inside the image"),
     ],
 )
-def test_a_malformed_box_is_refused_with_its_row(box, words):
+def test_malformed_box_is_rejected_with_its_row(box, words):
     with pytest.raises(RegionsError, match="box 2 ") as caught:
         geometry.validate_boxes([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 53.0, 37.0], box], SIZE_HW)
     assert words in str(caught.value)

@@ -60,7 +60,7 @@ def test_every_kind_of_source_gives_the_same_pixels(tmp_path):
         assert_is_two_colour_image(load_image(source))
 
 
-def test_a_pillow_image_is_copied_and_left_as_it_was():
+def test_pillow_image_is_copied_and_not_modified():
     picture = two_colour_image()
     loaded = load_image(picture)
     loaded.putpixel((0, 0), GREEN)
@@ -179,7 +179,7 @@ def test_cmyk_becomes_rgb():
     assert loaded.getpixel((3, 3)) == BLUE
 
 
-def test_the_first_frame_of_an_animation_is_taken():
+def test_first_frame_of_animation_is_loaded():
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert load_image(data).getpixel((0, 0)) == RED
@@ -201,7 +201,7 @@ def test_files_and_bytes_that_are_no_image_are_rejected(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
-def test_a_truncated_file_is_refused(kind, tmp_path):
+def test_truncated_file_is_rejected(kind, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     data = encode(Image.fromarray(noise), kind)
     load_image(data)
@@ -234,7 +234,7 @@ def test_png_truncated_at_any_byte_is_rejected():
         load_error(data[:length], "image")
 
 
-def test_an_empty_file_a_missing_file_and_a_folder_are_refused(tmp_path):
+def test_empty_file_missing_file_and_folder_are_rejected(tmp_path):
     (tmp_path / "empty.jpg").touch()
     load_error(tmp_path / "empty.jpg", "empty")
     load_error(b"", "empty")
@@ -245,7 +245,7 @@ def test_an_empty_file_a_missing_file_and_a_folder_are_refused(tmp_path):
     load_error(" ", "the name of the image is empty")
 
 
-def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
+def test_pipe_is_rejected_without_waiting_for_it(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     load_error(tmp_path / "pipe.jpg", "neither a file nor a link to one")
 

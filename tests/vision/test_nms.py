@@ -100,7 +100,7 @@ def test_kept_boxes_are_apart_and_each_dropped_one_has_a_better_neighbour(scored
 
 @given(st.integers(0, 2**31), st.integers(0, 60), THRESHOLDS)
 @settings(max_examples=40, deadline=None)
-def test_the_order_of_the_boxes_does_not_matter(seed, count, threshold):
+def test_result_does_not_depend_on_box_order(seed, count, threshold):
     boxes, scores = random_boxes(count, seed)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     assert torch.equal(order[nms(boxes[order], scores[order], threshold)], nms(boxes, scores, threshold))
@@ -115,7 +115,7 @@ def test_scaling_all_boxes_does_not_change_kept_indices(seed, exponent, threshol
 
 @given(scored_boxes(at_most=30), THRESHOLDS, st.integers(0, 35))
 @settings(max_examples=60, deadline=None)
-def test_a_limit_gives_the_beginning_of_the_full_result(scored, threshold, limit):
+def test_limit_gives_prefix_of_full_result(scored, threshold, limit):
     assert torch.equal(nms(*scored, threshold, limit=limit), nms(*scored, threshold)[:limit])
 
 
@@ -156,7 +156,7 @@ def test_boxes_without_area_remove_nothing_and_are_not_removed():
         (3, 1, 0.5, [0, 1]),  # 2/4 is exact, and not above itself
     ],
 )
-def test_the_float32_overlap_is_compared_as_a_double(side, shift, threshold, kept):
+def test_float32_overlap_is_compared_in_float64(side, shift, threshold, kept):
     boxes = torch.tensor([[0.0, 0, side, 1], [shift, 0, side + shift, 1]])
     assert nms(boxes, torch.tensor([1.0, 0.0]), threshold).tolist() == kept
     assert overlaps_above(boxes, threshold)[0, 1].item() == (kept == [0])
@@ -179,6 +179,6 @@ def test_other_dtypes_and_gradients_are_accepted_and_inputs_not_modified():
         (torch.zeros(3, 4), torch.zeros(3, 1), "3 boxes"),
     ],
 )
-def test_wrong_shapes_are_refused(boxes, scores, words):
+def test_wrong_shapes_are_rejected(boxes, scores, words):
     with pytest.raises(TensorError, match=words):
         nms(boxes, scores, 0.5)

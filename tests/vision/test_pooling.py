@@ -131,21 +131,21 @@ def test_max_pooled_values_come_from_map_and_scale_with_it(case, resolution):
     assert torch.equal(grown, found * 2)
 
 
-def test_a_larger_box_has_no_smaller_maximum():
+def test_larger_box_has_no_smaller_maximum():
     feature_map = torch.randn(3, 11, 9)
     inner = roi_max_pool(feature_map, torch.tensor([[3.0, 2, 5, 6]]), scale=1, resolution=1)
     outer = roi_max_pool(feature_map, torch.tensor([[2.0, 1, 7, 9]]), scale=1, resolution=1)
     assert (outer >= inner).all()
 
 
-def test_a_box_beyond_the_map_gives_zeros():
+def test_box_beyond_map_gives_zeros():
     feature_map = torch.randn(3, 5, 7) - 9
     boxes = torch.tensor([[200.0, 0, 300, 50], [0, 200, 50, 300], [-300, -300, -200, -200]])
     assert not roi_max_pool(feature_map, boxes, scale=1 / 16, resolution=3).any()
     assert not roi_align(feature_map, boxes, scale=1 / 16, resolution=3).any()
 
 
-def test_a_box_with_exchanged_corners_pools_the_cell_it_starts_in():
+def test_box_with_exchanged_corners_pools_cell_of_first_corner():
     feature_map = torch.randn(3, 5, 7)
     found = roi_max_pool(feature_map, torch.tensor([[5.0, 3, 1, 2]]), scale=1, resolution=2)
     assert torch.equal(found, feature_map[:, 3, 5].view(1, 3, 1, 1).expand(1, 3, 2, 2))

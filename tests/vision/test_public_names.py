@@ -54,7 +54,7 @@ def test_every_public_name_is_object_of_its_defining_module(name: str) -> None:
         assert home.startswith("lxmert.vision.")
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'lxmert.vision' has no attribute 'FastRcnn'"):
         lxmert.vision.FastRcnn  # noqa: B018
 

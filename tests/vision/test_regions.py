@@ -47,7 +47,7 @@ def test_len_and_feature_dim_equal_shape_of_features():
     assert "3 objects" in repr(regions)
 
 
-def test_an_image_without_objects_is_valid():
+def test_image_without_objects_is_valid():
     assert len(make_regions(0)) == 0
 
 
@@ -67,7 +67,7 @@ def test_float16_features_and_integer_boxes_become_float32():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_features_that_are_not_finite_are_refused_with_row_and_column(value):
+def test_features_that_are_not_finite_are_rejected_with_row_and_column(value):
     features = torch.zeros(3, 5)
     features[1, 4] = value
     with pytest.raises(RegionsError, match=rf"box 1 contain {value} at column 4") as caught:
@@ -98,7 +98,7 @@ def test_features_that_are_not_finite_are_refused_with_row_and_column(value):
         ({"object_scores": torch.ones(3, dtype=torch.int64)}, "object_scores are torch.int64"),
     ],
 )
-def test_malformed_regions_are_refused(changes, words):
+def test_malformed_regions_are_rejected(changes, words):
     with pytest.raises(RegionsError, match=words):
         make_regions(**changes)
 
@@ -193,7 +193,7 @@ def test_moving_to_a_device_keeps_the_values():
     assert labelled_regions().to("meta").device.type == "meta"
 
 
-def test_tensors_of_two_devices_are_refused():
+def test_tensors_of_two_devices_are_rejected():
     with pytest.raises(RegionsError, match="one device"):
         make_regions(object_ids=torch.zeros(3, dtype=torch.int64, device="meta"))
 
@@ -216,14 +216,14 @@ def test_pad_regions_without_objects_gives_one_masked_row():
     assert batch["visual_attention_mask"].sum() == 0
 
 
-def test_padding_refuses_mixed_feature_widths_and_empty_batches():
+def test_padding_rejects_mixed_feature_widths_and_empty_batches():
     with pytest.raises(RegionsError, match="image 1 has 6 features"):
         pad_regions([make_regions(1, 5), make_regions(1, 6)])
     with pytest.raises(RegionsError, match="at least one image"):
         pad_regions([])
 
 
-def test_padding_refuses_regions_of_different_extractors():
+def test_padding_rejects_regions_of_different_extractors():
     first = make_regions(1)
     other = dataclasses.replace(make_regions(2), extractor="other")
     with pytest.raises(RegionsError, match=f"image 1 .* by other and image 0 by {first.extractor}"):

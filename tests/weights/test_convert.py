@@ -75,7 +75,7 @@ def test_converted_checkpoint_gives_same_outputs_as_original(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_configuration_is_read_from_the_shapes(tmp_path: Path, kind: str) -> None:
+def test_configuration_is_inferred_from_shapes(tmp_path: Path, kind: str) -> None:
     convert_original(save_original(KINDS[kind](), tmp_path), tmp_path / "ours", heads=3)
     config = lxmert.LxmertConfig.from_pretrained(tmp_path / "ours")
     inferred = {name: getattr(config, name) for name in TINY}
@@ -108,7 +108,7 @@ def test_half_precision_stays_half_precision(tmp_path: Path) -> None:
     assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").dtype == torch.float16
 
 
-def test_the_tied_decoder_is_written_once_and_an_untied_one_kept(tmp_path: Path) -> None:
+def test_tied_decoder_is_written_once_and_untied_decoder_kept(tmp_path: Path) -> None:
     original = pretraining()
     convert_original(save_original(original, tmp_path), tmp_path / "tied", heads=3)
     assert "cls.predictions.decoder.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
@@ -180,7 +180,7 @@ def test_finetuned_checkpoint_without_head_converts_to_lxmert_model(tmp_path: Pa
     assert_same_outputs(model, original.peer.lxmert)
 
 
-def test_missing_and_misshapen_tensors_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_missing_and_misshapen_tensors_are_rejected_before_anything_is_written(tmp_path: Path) -> None:
     original = finetuned()
     del original.tensors["lxrt_encoder.model.bert.encoder.layer.0.output.dense.bias"]
     with pytest.raises(
@@ -299,7 +299,7 @@ def test_default_export_uses_names_expected_by_original_loaders(tmp_path: Path, 
     )
 
 
-def test_exporting_an_incomplete_folder_is_refused(tmp_path: Path) -> None:
+def test_exporting_an_incomplete_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no weights"):
         export_original(tmp_path, tmp_path / "x.pth")
     lxmert.LxmertForQuestionAnswering(lxmert.LxmertConfig(**TINY)).save_pretrained(tmp_path)

@@ -32,7 +32,7 @@ def test_zip_and_legacy_pytorch_formats_are_read(tmp_path: Path, zipped: bool) -
     assert same_tensors(read_pytorch_file(tmp_path / "x.pth"), TENSORS)
 
 
-def test_python_objects_in_a_checkpoint_are_refused_and_not_run(tmp_path: Path) -> None:
+def test_python_objects_in_a_checkpoint_are_rejected_and_not_run(tmp_path: Path) -> None:
     torch.save({**TENSORS, "config": Harmful(tmp_path / "harmed")}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match="refused because reading them can run code"):
         read_pytorch_file(tmp_path / "x.pth")
@@ -41,7 +41,7 @@ def test_python_objects_in_a_checkpoint_are_refused_and_not_run(tmp_path: Path) 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("kept", [0, 1, 7, 60, 300, 0.5, 0.9, 0.99])
-def test_truncated_files_are_weights_errors(tmp_path: Path, kept: float, zipped: bool) -> None:
+def test_truncated_files_raise_weights_error(tmp_path: Path, kept: float, zipped: bool) -> None:
     whole = tmp_path / "whole.pth"
     torch.save(TENSORS, whole, _use_new_zipfile_serialization=zipped)
     data = whole.read_bytes()
@@ -67,7 +67,7 @@ def test_invalid_state_dict_raises_weights_error(tmp_path: Path, content: Any, m
         read_pytorch_file(tmp_path / "x.pth")
 
 
-def test_absent_file_and_empty_folder_are_weights_errors(tmp_path: Path) -> None:
+def test_absent_file_and_empty_folder_raise_weights_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no checkpoint file"):
         read_pytorch_file(tmp_path / "none.pth")
     with pytest.raises(WeightsError, match="no checkpoint file"):
@@ -127,7 +127,7 @@ def test_safetensors_are_preferred_over_pytorch_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_folder, read_folder_shapes])
-def test_corrupt_safetensors_are_weights_errors(tmp_path: Path, read: Any) -> None:
+def test_corrupt_safetensors_raise_weights_error(tmp_path: Path, read: Any) -> None:
     write_single_file(tmp_path, "safetensors")
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
@@ -143,7 +143,7 @@ def test_corrupt_safetensors_are_weights_errors(tmp_path: Path, read: Any) -> No
         ('{"weight_map": {"a": "../x.bin"}}', "points outside its folder"),
     ],
 )
-def test_bad_shard_indices_are_weights_errors(tmp_path: Path, index: str, message: str) -> None:
+def test_bad_shard_indices_raise_weights_error(tmp_path: Path, index: str, message: str) -> None:
     (tmp_path / "pytorch_model.bin.index.json").write_text(index)
     with pytest.raises(WeightsError, match=message):
         read_folder(tmp_path)

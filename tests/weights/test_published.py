@@ -30,14 +30,14 @@ COPIES = {
 
 
 @pytest.mark.parametrize("file", COPIES, ids=lambda file: file.url.rpartition("data/")[2])
-def test_the_pinned_hashes_are_those_of_the_public_files(shared_data: Path, file) -> None:
+def test_pinned_hashes_match_public_files(shared_data: Path, file) -> None:
     content = (shared_data / COPIES[file]).read_bytes()
     assert hashlib.sha256(content).hexdigest() == file.sha256
     assert urlsplit(file.url).hostname == "raw.githubusercontent.com"
 
 
 @pytest.mark.parametrize(("file", "count"), [(VQA_ANSWERS, 3129), (GQA_ANSWERS, 1842)])
-def test_the_published_answer_tables_are_read(shared_data: Path, file, count: int) -> None:
+def test_published_answer_tables_are_read(shared_data: Path, file, count: int) -> None:
     assert len(read_answers(shared_data / COPIES[file])) == count
 
 

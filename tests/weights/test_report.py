@@ -37,7 +37,7 @@ def test_complete_folder_loads_with_complete_report(folder: Path) -> None:
     assert not model.training
 
 
-def test_missing_tensors_are_counted_named_and_refused(folder: Path) -> None:
+def test_missing_tensors_are_counted_named_and_rejected(folder: Path) -> None:
     edit_weights(folder, lambda t: [t.pop(name) for name in list(t) if name.startswith("answer_head")])
     report = load_report(LxmertForQuestionAnswering, folder)
     assert not report.is_complete
@@ -53,7 +53,7 @@ def test_missing_tensors_are_counted_named_and_refused(folder: Path) -> None:
     assert "\n" not in message
 
 
-def test_reshaped_tensors_are_refused_with_both_shapes(folder: Path) -> None:
+def test_reshaped_tensors_are_rejected_with_both_shapes(folder: Path) -> None:
     with pytest.raises(IncompleteWeightsError, match="checkpoint 7, model 9"):
         load_complete(LxmertForQuestionAnswering, folder, num_qa_labels=9)
     report = load_report(LxmertForQuestionAnswering, folder, num_qa_labels=9)
@@ -97,7 +97,7 @@ def test_pytorch_bin_folders_load(folder: Path) -> None:
     assert load_report(LxmertForQuestionAnswering, folder).is_complete
 
 
-def test_unreadable_folders_are_weights_errors(folder: Path, tmp_path: Path) -> None:
+def test_unreadable_folders_raise_weights_error(folder: Path, tmp_path: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(WeightsError, match="cannot load LxmertForQuestionAnswering"):
@@ -130,7 +130,7 @@ def test_invalid_config_json_raises_weights_error(folder: Path, text: str, messa
     assert "\n" not in str(caught.value)
 
 
-def test_a_pickle_with_code_is_refused_without_advice_to_run_it(folder: Path, tmp_path: Path) -> None:
+def test_pickle_with_code_is_rejected_without_advice_to_run_it(folder: Path, tmp_path: Path) -> None:
     class Malicious:
         def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "ran",)
@@ -148,7 +148,7 @@ def test_invalid_override_raises_configuration_error(folder: Path) -> None:
         load_complete(LxmertForQuestionAnswering, folder, num_attention_heads=5)
 
 
-def test_the_table_lists_everything_that_did_not_match() -> None:
+def test_table_lists_everything_that_did_not_match() -> None:
     report = LoadReport.compare(
         {"kept": (2,), "gone": (3, 4), "bent": (5,)},
         {"kept": (2,), "bent": (6,), "spare": ()},

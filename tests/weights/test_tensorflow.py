@@ -84,7 +84,7 @@ def test_truncated_h5_raises_one_line_weights_error(h5_folder: Path, tmp_path: P
         assert "\n" not in str(caught.value)
 
 
-def test_an_h5_without_arrays_is_an_error(tmp_path: Path) -> None:
+def test_h5_without_arrays_raises_weights_error(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "tf_model.h5", "w") as file:
         file.create_group("lxmert")

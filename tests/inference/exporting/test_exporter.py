@@ -91,7 +91,7 @@ def test_folder_or_file_that_is_no_export_is_never_replaced(tmp_path: Path) -> N
     check_folder(tmp_path / "new", overwrite=False)
 
 
-def test_an_export_with_other_files_is_never_replaced(
+def test_export_folder_with_other_files_is_never_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = stub_export(monkeypatch, lambda scores: scores)

@@ -17,7 +17,7 @@ def recipe_file(tiny_recipe: Callable[..., DetectorRecipe], tmp_path: Path) -> P
     return tmp_path / "mine.yaml"
 
 
-def test_train_detector_refuses_folder_of_finished_run_without_resume(
+def test_train_detector_rejects_folder_of_finished_run_without_resume(
     recipe_file: Path,
     scenes_folder: Path,
     tmp_path: Path,

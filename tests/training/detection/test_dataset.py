@@ -58,7 +58,7 @@ def test_mirroring_twice_changes_nothing(width: int, height: int, boxes: list[tu
     torch.testing.assert_close(back, corners, atol=1e-5, rtol=0)
 
 
-def test_a_mirrored_box_lies_around_the_mirrored_object(tmp_path: Path) -> None:
+def test_mirrored_box_surrounds_mirrored_object(tmp_path: Path) -> None:
     image = annotated(tmp_path)
     picture, boxes = mirror(Image.open(image.path), image.boxes_xyxy_px)
     assert boxes.tolist() == [[14, 4, 30, 14], [35, 0, 40, 5]]
@@ -86,7 +86,7 @@ def test_boxes_follow_mirrored_and_resized_pixels(
     assert example.object_ids.tolist() == [2, 0]
 
 
-def test_an_example_is_a_function_of_seed_epoch_and_index(tmp_path: Path) -> None:
+def test_example_depends_only_on_seed_epoch_and_index(tmp_path: Path) -> None:
     images = [annotated(tmp_path, number) for number in range(3)]
 
     def shown(seed: int, epoch: int, index: int) -> tuple[object, ...]:
@@ -129,7 +129,7 @@ def test_each_epoch_draws_one_of_several_attributes(tmp_path: Path) -> None:
     assert {second for _, second in shown} == {NO_ATTRIBUTE}
 
 
-def test_a_picture_of_another_size_than_annotated_is_refused(tmp_path: Path) -> None:
+def test_image_of_another_size_than_annotated_is_rejected(tmp_path: Path) -> None:
     image = annotated(tmp_path)
     turned = AnnotatedImage(
         0, image.path, (40, 24), image.boxes_xyxy_px, image.object_ids, image.attribute_ids

@@ -147,7 +147,7 @@ def test_recipe_anchor_sizes_replace_pretrained_ones_of_same_number(pretrained: 
     torch.testing.assert_close(sides, torch.tensor([10.0, 20, 40]).repeat_interleave(3))
 
 
-def test_another_architecture_than_the_pretrained_one_is_refused(pretrained: Pretrained) -> None:
+def test_architecture_unlike_pretrained_detector_is_rejected(pretrained: Pretrained) -> None:
     folder = pretrained()
     with pytest.raises(ConfigurationError, match=r"changes the architecture .* weights do not fit"):
         detector(OBJECTS, ATTRIBUTES, folder, proposal_channels=10)

@@ -162,7 +162,7 @@ def test_sampling_follows_global_torch_generator() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_share_too_small_for_one_positive_leaves_only_background(count: int) -> None:
+def test_share_too_small_for_one_positive_selects_only_background(count: int) -> None:
     labels = torch.tensor([POSITIVE] * 5 + [NEGATIVE] * 5)
     positive, negative = sample_candidates(labels, count, 0.25)
     assert (len(positive), len(negative)) == (0, count)

@@ -45,7 +45,7 @@ EXAMPLES = [
 ]
 
 
-def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
+def test_loss_is_weighted_sum_of_its_parts() -> None:
     weights = {
         "proposal_class": 1.0,
         "proposal_box": 2.0,

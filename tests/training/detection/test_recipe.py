@@ -70,7 +70,7 @@ def test_all_faults_are_reported_together() -> None:
         ({"data": {"directory": "d", "visual_genome_files": {"sizes": "{image_id}"}}}, "sizes contains"),
     ],
 )
-def test_contradictions_are_refused(section: dict[str, Any], message: str) -> None:
+def test_contradictions_are_rejected(section: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         DetectorRecipe.from_dict(SMALLEST | section)
 

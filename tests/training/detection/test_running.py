@@ -40,9 +40,7 @@ def without_runtimes(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return epochs
 
 
-def test_a_run_lowers_the_loss_and_leaves_a_detector(
-    tiny_recipe: Make, tmp_path: Path, scenes_folder: Path
-) -> None:
+def test_run_lowers_loss_and_saves_detector(tiny_recipe: Make, tmp_path: Path, scenes_folder: Path) -> None:
     recipe = tiny_recipe(
         optimisation={"epochs": 20, "peak_learning_rate": 1e-2},
         # Seen in training: so little is learned that it would not carry over.
@@ -124,7 +122,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize(("split", "changed"), [("train", "training"), ("val", "validation")])
-def test_a_run_is_not_resumed_with_other_boxes(
+def test_resume_with_other_boxes_is_rejected(
     tiny_recipe: Make,
     tmp_path: Path,
     scenes_folder: Path,
@@ -281,7 +279,7 @@ def test_invalid_data_raise_data_error_and_leave_folder_reusable(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["recipe.resolved.yaml"]
 
 
-def test_several_processes_are_refused(
+def test_several_processes_are_rejected(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

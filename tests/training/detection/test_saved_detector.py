@@ -97,7 +97,7 @@ def test_detector_is_evaluated_on_visual_genome_format(
     assert found.to_dict() == expected.to_dict() | {"attribute_accuracy": None}
 
 
-def test_a_published_detector_is_scored_by_its_published_vocabularies(
+def test_published_detector_is_scored_by_its_published_vocabularies(
     scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / DETECTOR_NAME
@@ -120,7 +120,7 @@ def _name_of(file: published.PublishedFile) -> str:
     return "objects.txt" if "objects" in file.name else "attributes.txt"
 
 
-def test_a_vocabulary_of_other_classes_is_refused(
+def test_vocabulary_of_other_classes_is_rejected(
     trained: Path, scenes_folder: Path, tiny_recipe: Make, tmp_path: Path
 ) -> None:
     (tmp_path / "names.txt").write_text("heart\ncircle\n")

@@ -65,7 +65,7 @@ def test_anchors_centred_in_padding_are_not_sampled() -> None:
     assert drawn[0] == drawn[1]
 
 
-def test_an_image_without_objects_is_all_background() -> None:
+def test_image_without_objects_is_all_background() -> None:
     targets = sample_anchors(anchors(4, 8), NOTHING, (32, 64), AnchorSamplingSection(per_image=10), UNIT)
     assert (len(targets.positive), len(targets.negative)) == (0, 10)
     assert targets.target_deltas.shape == (0, 4)

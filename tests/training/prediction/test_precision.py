@@ -242,7 +242,7 @@ def test_int8_with_low_agreement_prints_note(
 
 
 @pytest.mark.usefixtures("no_compilation")
-def test_int8_without_compile_is_refused_before_any_work(
+def test_int8_without_compile_is_rejected_before_any_work(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,

@@ -77,7 +77,7 @@ def test_batched_answers_equal_those_of_one_example_at_a_time(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_an_interrupted_run_is_continued_to_the_very_same_file(
+def test_interrupted_run_continues_to_identical_file(
     task: str,
     model_of: Callable[[str], Path],
     scenes_folder: Path,
@@ -110,7 +110,7 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
     assert not journal.exists()
 
 
-def test_a_killed_run_is_continued_without_loss_or_repetition(
+def test_killed_run_continues_without_loss_or_repetition(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
@@ -153,30 +153,30 @@ def test_resumed_run_extracts_features_only_of_remaining_images(
     from lxmert.inference import bulk_sources
     from lxmert.inference.bulk_packing import WindowLimits
 
-    looked_at: list[str] = []
+    extracted: list[str] = []
     extract_regions = bulk_sources.extract_regions
 
-    def looking(files: dict[str, Any], extractor: Any) -> Any:
-        if len(looked_at) == 2 and "stop" in flags:
+    def recording_extract(files: dict[str, Any], extractor: Any) -> Any:
+        if len(extracted) == 2 and "stop" in flags:
             raise KeyboardInterrupt
-        looked_at.extend(files)
+        extracted.extend(files)
         return extract_regions(files, extractor)
 
     monkeypatch.setattr(bulk_examples, "EXTRACTION_WINDOW", WindowLimits(images=1))
-    monkeypatch.setattr(bulk_sources, "extract_regions", looking)
+    monkeypatch.setattr(bulk_sources, "extract_regions", recording_extract)
     flags = ["stop"]
     command = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "parts.json"]
     assert predict(*command)[0] == 130
-    assert len(looked_at) == 2
+    assert len(extracted) == 2
     flags.clear()
     assert predict(*command)[0] == 0
     images = get_task("vqa").split(scenes_folder, "test").read().image_names()
-    assert looked_at == images
+    assert extracted == images
     assert len(images) > 3
 
 
 @pytest.mark.parametrize("change", ["--dtype", "--limit", "--batch-size", "weights", "questions"])
-def test_journal_of_another_run_is_refused_without_overwrite(
+def test_journal_of_another_run_is_rejected_without_overwrite(
     change: str,
     model_of: Callable[[str], Path],
     scenes_folder: Path,
@@ -226,7 +226,7 @@ def test_journal_of_another_run_is_refused_without_overwrite(
 
 
 @pytest.mark.parametrize("change", ["folder", "boxes", "picture"])
-def test_journal_of_other_images_or_boxes_is_refused(
+def test_journal_of_other_images_or_boxes_is_rejected(
     change: str,
     model_of: Callable[[str], Path],
     scenes_folder: Path,
@@ -337,7 +337,7 @@ def test_imported_tsv_features_are_accepted_with_extractor_name_from_error(
     assert run("eval", *stored, tmp_path / "named")[:2] == run("eval", *stored, store)[:2]
 
 
-def test_journal_of_other_features_is_refused(
+def test_journal_of_other_features_is_rejected(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,

@@ -62,7 +62,7 @@ def test_run_without_validation_has_no_validation_metrics() -> None:
     assert figures["epochs"] == []
 
 
-def test_the_display_shows_each_task_beside_the_constant_predictor() -> None:
+def test_display_shows_each_task_beside_constant_predictor() -> None:
     assert format_validation(validation(1, 2.0), CONSTANTS) == (
         "validation loss [bold]2.0000[/bold]  masked_words 0.250  matched 1.000 (0.690) 60.0 %  "
         "feature_regression 0.500 (0.400)"

@@ -70,14 +70,14 @@ def test_default_optimisation_uses_hyperparameters_of_paper() -> None:
         ({"optimisation": {"optimizer": "sgd"}}, "optimizer"),
     ],
 )
-def test_wrong_values_are_refused(
+def test_wrong_values_are_rejected(
     tiny_pretrain_recipe: Make, changes: dict[str, dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         tiny_pretrain_recipe(**changes)
 
 
-def test_nothing_to_learn_is_refused(tiny_pretrain_recipe: Make) -> None:
+def test_recipe_with_nothing_to_learn_is_rejected(tiny_pretrain_recipe: Make) -> None:
     tasks = ("masked_words", "matched", "object_labels", "attribute_labels", "feature_regression", "qa")
     with pytest.raises(ConfigurationError, match="nothing to learn"):
         tiny_pretrain_recipe(tasks=dict.fromkeys((*tasks, "place_weight"), 0.0))

@@ -165,7 +165,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert again.metrics == resumed.metrics
 
 
-def test_a_run_is_not_resumed_with_other_sentences(
+def test_resume_with_other_sentences_is_rejected(
     tiny_pretrain_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
@@ -261,7 +261,7 @@ def test_early_stopping_ends_run_without_improvement_also_after_resume(
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
-def test_a_moved_folder_resumes_with_its_best_weights(
+def test_moved_folder_resumes_with_its_best_weights(
     tiny_pretrain_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None]
 ) -> None:
     # The first weights are the best, the second epoch spoils them.
@@ -313,7 +313,7 @@ def test_continued_pretraining_without_qa_keeps_answer_list(
     assert answers[0] == answers[1]
 
 
-def test_a_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     words = scene_vocabulary()
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words) + "\n")
@@ -334,13 +334,13 @@ def test_a_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: M
         torch.testing.assert_close(found, bert.state_dict()[f"bert.{name}"], rtol=0, atol=1e-8)
 
 
-def test_an_extractor_of_another_name_is_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_extractor_of_another_name_is_rejected(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     other = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
     with pytest.raises(DataError, match=r"was made by test/9, but the recipe's data\.extractor is another"):
         pretrain(tiny_pretrain_recipe(data={"extractor": other}), tmp_path / "out")
 
 
-def test_object_tasks_without_object_layers_are_refused(
+def test_object_tasks_without_object_layers_are_rejected(
     tiny_pretrain_recipe: Make, tiny_pretraining: dict[str, Any], tmp_path: Path
 ) -> None:
     model = {"config": tiny_pretraining["model"]["config"] | {"x_layers": 0, "r_layers": 0}}
@@ -352,12 +352,12 @@ def test_object_tasks_without_object_layers_are_refused(
     assert pretrain(recipe, tmp_path / "words").metrics["finished"]
 
 
-def test_too_few_sentences_for_one_update_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_too_few_sentences_for_one_update_are_rejected(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"225 training sentences do not fill one update of 256"):
         pretrain(tiny_pretrain_recipe(optimisation={"batch_size": 256}), tmp_path / "out")
 
 
-def test_data_without_targets_for_a_task_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_data_without_targets_for_a_task_are_rejected(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     """Else each validation would have the loss 0, and the weights of the first one would be kept."""
     questions = tiny_pretrain_recipe().data.train.model_dump()
     captions = questions | {"sources": questions["sources"][:1]}
@@ -414,7 +414,7 @@ def test_half_precision_keeps_weights_and_losses(tiny_pretrain_recipe: Make, tmp
     assert {tensor.dtype for tensor in weights(tmp_path / "half").values()} == {torch.float32}
 
 
-def test_resume_with_another_recipe_is_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_resume_with_another_recipe_is_rejected(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     pretrain(tiny_pretrain_recipe(optimisation={"epochs": 0.2}), tmp_path / "out")
     with pytest.raises(ConfigurationError, match=r"tasks\.qa: 2\.0 here, 1\.0 there"):
         pretrain(

@@ -48,7 +48,7 @@ def test_grid_anchors_are_row_major_and_start_at_cell_corner():
                 assert found[(row * 5 + column) * 2 + anchor].tolist() == shifted
 
 
-def test_an_empty_map_has_no_anchors():
+def test_empty_map_has_no_anchors():
     assert grid_anchors(cell_anchors([8], [1]), 0, 5, 8).shape == (0, 4)
 
 
@@ -56,6 +56,6 @@ def test_an_empty_map_has_no_anchors():
     ("sizes", "ratios"),
     [([], [1]), ([8], []), ([0], [1]), ([8], [-1]), ([8, math.nan], [1]), ([math.inf], [1])],
 )
-def test_impossible_anchors_are_refused(sizes, ratios):
+def test_impossible_anchors_are_rejected(sizes, ratios):
     with pytest.raises(ConfigurationError, match="above 0"):
         cell_anchors(sizes, ratios)

@@ -7,7 +7,7 @@ from lxmert.vision.faster_rcnn import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.published_config import config_from_published
 
 
-def test_the_defaults_are_the_published_detector() -> None:
+def test_defaults_describe_published_detector() -> None:
     config = FasterRcnnConfig()
     assert (config.stride, config.feature_dim, config.anchors_per_cell) == (16, 2048, 12)
     assert (config.num_object_labels, config.num_attr_labels) == (1600, 400)
@@ -115,7 +115,7 @@ def test_published_config_keys_are_read_in_upper_or_lower_case() -> None:
     assert (config.min_objects, config.max_objects, config.score_threshold) == (10, 12, None)
 
 
-def test_an_empty_published_file_gives_the_published_detector() -> None:
+def test_empty_published_file_gives_published_detector() -> None:
     assert config_from_published({}).to_dict() == FasterRcnnConfig().to_dict()
 
 

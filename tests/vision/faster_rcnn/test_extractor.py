@@ -93,7 +93,7 @@ def test_faster_rcnn_extractor_is_a_region_extractor(detector, extract):
 @pytest.mark.parametrize("batch_size", [1, 3], ids=["one by one", "grouped as on a GPU"])
 @settings(max_examples=8, deadline=None)
 @given(order=st.permutations(range(len(IMAGES))), count=st.integers(1, len(IMAGES)))
-def test_an_image_has_the_same_regions_in_any_batch_and_order(
+def test_image_has_same_regions_in_any_batch_and_order(
     extract, single_image_regions, batch_size, order, count
 ):
     chosen = order[:count]
@@ -202,7 +202,7 @@ def test_exif_orientation_of_grey_image_is_applied():
     assert extract([lying])[0].equals(extract([grey])[0])
 
 
-def test_an_image_without_pixels_is_an_error(extract):
+def test_image_without_pixels_raises_image_error(extract):
     with pytest.raises(ImageError, match="0×5"):
         extract([Image.new("RGB", (0, 5))])
 
@@ -310,7 +310,7 @@ def test_names_and_freezing_do_not_change_the_identity(detector):
 @pytest.mark.parametrize(
     "settings", [{}, {"preset": "butd", "min_objects": 2, "score_threshold": 0.2, "channel_order": "rgb"}]
 )
-def test_a_description_makes_an_equal_extractor(folder, settings):
+def test_description_builds_equal_extractor(folder, settings):
     extract = FasterRcnnExtractor(str(folder), **settings)
     spec = json.loads(json.dumps(extract.to_dict()))
     assert spec["kind"] == "faster_rcnn"
@@ -340,7 +340,7 @@ def test_description_with_other_weights_hash_is_rejected(folder):
         build_extractor(spec | {"weights_hash": "0" * 12})
 
 
-def test_a_detector_made_in_memory_cannot_be_described(extract):
+def test_describing_detector_made_in_memory_raises_configuration_error(extract):
     with pytest.raises(ConfigurationError, match="save_pretrained"):
         extract.to_dict()
 
@@ -365,7 +365,7 @@ def test_a_detector_made_in_memory_cannot_be_described(extract):
         ({"min_objects": 2, "score_threshold": 1.5}, "1.5"),
     ],
 )
-def test_impossible_settings_are_errors(detector, settings, message):
+def test_impossible_settings_raise_configuration_error(detector, settings, message):
     with pytest.raises(ConfigurationError, match=message):
         FasterRcnnExtractor(detector, **settings)
 

@@ -154,7 +154,7 @@ def test_only_the_roi_stage_is_rounded_to_bfloat16():
 
 
 @torch.inference_mode()
-def test_a_detector_in_half_precision_is_folded_in_float32():
+def test_detector_in_half_precision_is_folded_in_float32():
     detector = random_detector()
     assert isinstance(detector.backbone, Backbone)
     folded = fold_detector(detector.to(torch.bfloat16))

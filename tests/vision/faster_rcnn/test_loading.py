@@ -40,7 +40,7 @@ def change_weights(folder: Path, **changes) -> None:
     torch.save(tensors, path)
 
 
-def test_the_full_configuration_has_exactly_the_published_tensors(shared_specs) -> None:
+def test_full_configuration_has_exactly_the_published_tensors(shared_specs) -> None:
     with open(shared_specs / "faster_rcnn" / "state_dict_keys.tsv", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     expected = {row["key"]: "x".join(row["shape"].split("x")) for row in rows}
@@ -51,7 +51,7 @@ def test_the_full_configuration_has_exactly_the_published_tensors(shared_specs) 
     assert found == expected
 
 
-def test_the_published_layout_loads(published, golden_folder) -> None:
+def test_published_layout_loads(published, golden_folder) -> None:
     model = FasterRcnn.from_pretrained(published)
     assert not model.training
     state = model.state_dict()
@@ -75,7 +75,7 @@ def test_config_yaml_in_own_layout_is_ignored(published, tmp_path) -> None:
     assert FasterRcnn.from_pretrained(tmp_path / "own").config.stage_blocks == model.config.stage_blocks
 
 
-def test_the_published_layout_may_have_its_weights_as_safetensors(published, golden_folder) -> None:
+def test_published_layout_with_safetensors_weights_loads(published, golden_folder) -> None:
     expected = FasterRcnn.from_pretrained(published)
     (published / "pytorch_model.bin").unlink()
     with pytest.raises(WeightsError, match="no detector here"):
@@ -158,7 +158,7 @@ def test_own_layout_rejects_missing_unused_or_misshapen_weights(published, tmp_p
         FasterRcnn.from_pretrained(folder)
 
 
-def test_a_folder_without_detector_is_refused(tmp_path) -> None:
+def test_folder_without_detector_is_rejected(tmp_path) -> None:
     with pytest.raises(WeightsError, match="no detector here"):
         FasterRcnn.from_pretrained(tmp_path)
 
@@ -169,7 +169,7 @@ def test_folder_of_other_model_type_is_rejected_naming_the_type(tmp_path) -> Non
         FasterRcnn.from_pretrained(tmp_path)
 
 
-def test_pickled_objects_are_refused(published) -> None:
+def test_pickled_objects_are_rejected(published) -> None:
     torch.save({"weights": Path("x")}, published / "pytorch_model.bin")
     with pytest.raises(WeightsError, match="Python objects"):
         FasterRcnn.from_pretrained(published)

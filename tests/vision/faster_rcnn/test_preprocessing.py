@@ -134,12 +134,12 @@ def test_network_size_stays_in_bounds_and_keeps_aspect_ratio(height, width, low,
         assert abs(new_width - scale * width) <= 0.5 + 1e-6
 
 
-def test_an_image_without_pixels_is_an_error():
+def test_image_without_pixels_raises_image_error():
     with pytest.raises(ImageError, match="0×7"):
         network_size((7, 0), 800, 1333)
 
 
-def test_an_unknown_channel_order_is_an_error():
+def test_unknown_channel_order_raises_configuration_error():
     with pytest.raises(ConfigurationError, match="'gbr'; expected rgb or bgr"):
         to_network_pixels(noise_image(4, 4), config_without_normalisation(4, 4), channel_order="gbr")
 

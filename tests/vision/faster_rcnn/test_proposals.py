@@ -84,7 +84,7 @@ def test_boxes_are_clipped_to_height_and_width_not_one_less():
 
 @given(st.integers(0, 2**31))
 @settings(max_examples=25, deadline=None)
-def test_the_order_of_the_anchors_does_not_matter(seed):
+def test_proposals_do_not_depend_on_anchor_order(seed):
     generator = torch.Generator().manual_seed(seed)
     anchors = torch.rand(60, 4, generator=generator) * 20
     anchors[:, 2:] += anchors[:, :2] + 1

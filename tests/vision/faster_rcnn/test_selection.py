@@ -172,7 +172,7 @@ def test_background_counts_for_the_score_of_an_object_but_not_for_an_attribute()
 
 
 @pytest.mark.parametrize("preset", ["published", "butd"])
-def test_the_order_of_the_proposals_does_not_matter(preset):
+def test_selection_does_not_depend_on_proposal_order(preset):
     predictions = random_predictions(rois=25, seed=4)
     order = torch.randperm(25)
     shuffled = RoiPredictions(*(getattr(predictions, f.name)[order] for f in dataclasses.fields(predictions)))
