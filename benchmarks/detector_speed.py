@@ -46,28 +46,28 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads; default all cores")
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        run_worker(arguments.worker, arguments.folder, arguments.device)
+    args = parser.parse_args()
+    if args.worker:
+        run_worker(args.worker, args.folder, args.device)
         return
     with tempfile.TemporaryDirectory() as folder:
         build_detector().save_pretrained(folder)
-        seconds, memory = measure(Path(folder), arguments)
-        report(Path(folder), arguments, seconds, memory)
+        seconds, memory = measure(Path(folder), args)
+        report(Path(folder), args, seconds, memory)
 
 
-def measure(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
+def measure(folder: Path, args: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Measure the seconds of every round and the peak memory in GB of each side."""
     workers = {}
     for side in SIDES:
         command = [sys.executable, __file__, "--worker", side, "--folder", str(folder)]
-        command += ["--device", arguments.device]
-        environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
+        command += ["--device", args.device]
+        environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
         pipe = subprocess.PIPE
         workers[side] = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
         read_reply(workers[side])  # ready and warmed up
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    for _ in range(arguments.rounds):
+    for _ in range(args.rounds):
         for side, worker in workers.items():
             seconds[side].append(request(worker, "extract"))
     memory = {side: request(worker, "stop") for side, worker in workers.items()}
@@ -184,13 +184,13 @@ def generate_image() -> Image.Image:
     return Image.fromarray((values / 4).round().astype(np.uint8))
 
 
-def report(folder: Path, arguments: argparse.Namespace, seconds: dict, memory: dict) -> None:
+def report(folder: Path, args: argparse.Namespace, seconds: dict, memory: dict) -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    where = f"{arguments.threads} threads on {os.cpu_count()} CPU cores"
-    if arguments.device == "cuda":
+    where = f"{args.threads} threads on {os.cpu_count()} CPU cores"
+    if args.device == "cuda":
         where = f"{torch.cuda.get_device_name()}, {IMAGES_ON_GPU} pictures of equal size at a time"
     network = "×".join(map(str, network_size(IMAGE_HW, 800, 1333)))
-    print(f"Median of {arguments.rounds} rounds in turn; {where}; a 640×480 picture at {network};")
+    print(f"Median of {args.rounds} rounds in turn; {where}; a 640×480 picture at {network};")
     print(f"Python {platform.python_version()}, {versions}. Memory is that of the whole process")
     print("(on a GPU what tensors take there).\n")
     print("| side | seconds per picture | times as fast (each round) | peak GB |\n|---|--:|--:|--:|")

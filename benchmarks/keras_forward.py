@@ -95,13 +95,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--small", action="store_true", help="use a tiny model, to try the script")
     parser.add_argument("--output", type=Path, help="file to write the figures to as well")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    config = LxmertConfig(**(SMALL if arguments.small else {}))
-    calls = build_forward_calls(config, arguments.batch)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
+    config = LxmertConfig(**(SMALL if args.small else {}))
+    calls = build_forward_calls(config, args.batch)
     scores = {name: call() for name, call in calls.items()}  # compiles
-    seconds = median_seconds(calls, arguments.rounds)
+    seconds = median_seconds(calls, args.rounds)
     rows = [
         f"| {name} | {seconds[name]:.3f} | {seconds[name] / seconds['PyTorch']:.2f} | "
         f"{abs(scores[name] - scores['PyTorch']).max():.1e} |"
@@ -110,11 +110,11 @@ def main() -> None:
     text = "\n".join(
         [
             "# Forward pass: Keras against PyTorch",
-            f"Command: `python benchmarks/keras_forward.py{' --small' if arguments.small else ''} "
-            f"--batch {arguments.batch} --threads {arguments.threads}`",
+            f"Command: `python benchmarks/keras_forward.py{' --small' if args.small else ''} "
+            f"--batch {args.batch} --threads {args.threads}`",
             "",
-            f"Batch {arguments.batch}, {WORDS} words, {OBJECTS} objects, float32;",
-            f"median of {arguments.rounds} rounds, {arguments.threads} threads,",
+            f"Batch {args.batch}, {WORDS} words, {OBJECTS} objects, float32;",
+            f"median of {args.rounds} rounds, {args.threads} threads,",
             f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}",
             f"(torch {torch.__version__}, keras {keras.__version__}, tensorflow {tf.__version__}).",
             "",
@@ -124,8 +124,8 @@ def main() -> None:
         ]
     )
     print(text)
-    if arguments.output:
-        arguments.output.write_text(text + "\n", encoding="utf-8")
+    if args.output:
+        args.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -32,17 +32,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=21, help="measurements of each side; default 21")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads; default all cores")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     print(
-        f"{BOXES:,} boxes, threshold {THRESHOLD}; {arguments.rounds} rounds in turn; {arguments.threads} "
+        f"{BOXES:,} boxes, threshold {THRESHOLD}; {args.rounds} rounds in turn; {args.threads} "
         f"threads on {os.cpu_count()} CPU\ncores; Python {platform.python_version()}, torch "
         f"{version('torch')}. Milliseconds.\n"
     )
     print("| boxes | kept | plain loop, median | ours, median | worst | times as fast | ours, limit 300 |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for name, boxes, scores in arrangements():
-        print(measure_row(name, boxes, scores, arguments.rounds), flush=True)
+        print(measure_row(name, boxes, scores, args.rounds), flush=True)
 
 
 def arrangements() -> Iterator[tuple[str, Tensor, Tensor]]:

@@ -106,7 +106,7 @@ def export(
             ExportOptions(file_format, int8, segments, overwrite),
             task=loaded.task,
             checks=checks,
-            log=lambda line: typer.echo(f"{line} …"),
+            notify=lambda line: typer.echo(f"{line} …"),
         )
     for line in report.lines():
         typer.echo(line)

@@ -245,9 +245,9 @@ def _canonical_image_names(names: Iterable[str], name_index: ImageNameIndex | No
     """Map all names of each stored image to the first of them; without a store, each name to itself."""
     if name_index is None:
         return {name: name for name in names}
-    places = name_index.find_all(names)
+    positions = name_index.find_all(names)
     first: dict[int, str] = {}
-    return {name: first.setdefault(places[name], name) for name in names if name in places}
+    return {name: first.setdefault(positions[name], name) for name in names if name in positions}
 
 
 def _with_image_name(text: ImageText, image: str) -> ImageText:

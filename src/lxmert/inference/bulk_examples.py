@@ -62,7 +62,7 @@ class ExampleAnswerer:
             `prepare_model`.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
-        features: store of the images' objects; None to look at the images.
+        features: store of the images' objects; None to extract them from the images.
         setup: how the model is set up. With dtype "auto", in bfloat16 where the device has units for it, the
             work is large enough, and nearly all of its first questions are answered as in float32. "int8" is
             used in any case, and how many were is reported.
@@ -71,7 +71,7 @@ class ExampleAnswerer:
 
     Attributes:
         tokens: token ids of the sentences.
-        order: places of all examples, those about the same image side by side.
+        order: indices of all examples, those about the same image side by side.
 
     Raises:
         ConfigurationError: there is neither extractor nor feature store, or no such dtype here.
@@ -94,10 +94,10 @@ class ExampleAnswerer:
         texts = (example.text for example in examples.examples)
         advance = progress("Tokenising", len(self._images))
         self.tokens = TokenTable(texts, processor.tokenizer, processor.max_text_length, advance)
-        first_seen = {image: place for place, image in enumerate(examples.image_names())}
+        first_seen = {image: index for index, image in enumerate(examples.image_names())}
         self.order = sorted(
             range(len(self._images)),
-            key=lambda place: [first_seen[image] for image in self._images[place]],
+            key=lambda index: [first_seen[image] for image in self._images[index]],
         )
         self._model = model
         self._setup = setup or ModelSetup()
@@ -114,7 +114,7 @@ class ExampleAnswerer:
 
     @property
     def seconds(self) -> float:
-        """Time so far in the model, without reading and looking at images, and without `agreement`."""
+        """Time so far in the model, without reading images, extracting their objects, and `agreement`."""
         return 0.0 if self._answerer is None else self._answerer.seconds
 
     @property
@@ -177,31 +177,31 @@ class ExampleAnswerer:
         return self._answerer
 
     def answer(
-        self, places: Sequence[int], is_done: Callable[[Sequence[int]], bool] = lambda places: False
+        self, indices: Sequence[int], is_done: Callable[[Sequence[int]], bool] = lambda indices: False
     ) -> Iterator[tuple[list[int], list[int]]]:
-        """Answer the examples at these places, batch by batch.
+        """Answer the examples of these indices, batch by batch.
 
-        What is computed for an example depends on `places` alone: the examples that are done are left out
+        What is computed for an example depends on `indices` alone: the examples that are done are left out
         by whole batches. A model that is not prepared yet is prepared first.
 
         Args:
-            places: a part of `order`.
-            is_done: whether all examples at these places are done.
+            indices: a part of `order`.
+            is_done: whether all examples of these indices are done.
 
         Yields:
-            Places and their class ids; every place comes once, but for those that are done.
+            Indices and their class ids; every index comes once, but for those that are done.
         """
         answerer = self.prepare_model()
-        for window in split_into_windows(places, self._images.__getitem__, self._window_limits):
+        for window in split_into_windows(indices, self._images.__getitem__, self._window_limits):
             if is_done(window):
                 continue
 
-            def all_done(indices: Sequence[int], window: Sequence[int] = window) -> bool:
-                return is_done([window[index] for index in indices])
+            def all_done(batch: Sequence[int], window: Sequence[int] = window) -> bool:
+                return is_done([window[row] for row in batch])
 
-            questions = [self._tokenized_question(place) for place in window]
-            for indices, labels in answerer.answer(questions, all_done):
-                yield [window[index] for index in indices], labels
+            questions = [self._tokenized_question(index) for index in window]
+            for batch, labels in answerer.answer(questions, all_done):
+                yield [window[row] for row in batch], labels
 
     def _choose_setup(self, agreement: Agreement, notify: Callable[[str], None]) -> ModelSetup:
         """The set-up that a comparison leads to."""
@@ -228,15 +228,15 @@ class ExampleAnswerer:
     ) -> BulkAnswerer[int]:
         return BulkAnswerer(fast, source, self._pad_token_id, decode_scores, self._settings)
 
-    def _tokenized_question(self, place: int) -> TokenizedQuestion:
-        return TokenizedQuestion(self.tokens[place], self._images[place])
+    def _tokenized_question(self, index: int) -> TokenizedQuestion:
+        return TokenizedQuestion(self.tokens[index], self._images[index])
 
     def _first_distinct(self, count: int) -> list[TokenizedQuestion]:
         distinct: dict[Hashable, TokenizedQuestion] = {}
-        for place in self.order:
+        for index in self.order:
             if len(distinct) == count:
                 break
-            question = self._tokenized_question(place)
+            question = self._tokenized_question(index)
             distinct.setdefault(question.key, question)
         return list(distinct.values())
 

@@ -1,9 +1,9 @@
 """The answers of an unfinished run, on disk next to its output file.
 
 A folder with one file per process, to which lines are appended: a checksum, a space, JSON. The first line
-identifies the run; each further one holds a batch, {"places": [...], "labels": [...]}, or a decision made
-during the run, {"decision": NAME, "value": ...}. A process may be killed at any moment: the lines before the
-first incomplete one count.
+identifies the run; each further one holds a batch, {"places": [...], "labels": [...]} with the indices of
+its examples, or a decision made during the run, {"decision": NAME, "value": ...}. A process may be killed at
+any moment: the lines before the first incomplete one count.
 """
 
 import json
@@ -40,7 +40,7 @@ class AnswerJournal:
         overwrite: whether to discard an existing journal, of whatever run.
 
     Attributes:
-        labels: the class ids known so far, by place.
+        labels: the class ids known so far, by index of the example.
         decisions: decisions made during the run, by name, as JSON values.
 
     Raises:
@@ -86,18 +86,18 @@ class AnswerJournal:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def contains(self, places: Sequence[int]) -> bool:
-        """Whether all of these places are answered."""
-        return all(place in self.labels for place in places)
+    def contains(self, indices: Sequence[int]) -> bool:
+        """Whether the examples of all these indices are answered."""
+        return all(index in self.labels for index in indices)
 
-    def append(self, places: Sequence[int], labels: Sequence[int]) -> None:
+    def append(self, indices: Sequence[int], labels: Sequence[int]) -> None:
         """Record the answers to a batch of examples.
 
         Raises:
             DataError: the disk is full or gone.
         """
-        self._write({"places": list(places), "labels": list(labels)})
-        self.labels.update(zip(places, labels, strict=True))
+        self._write({"places": list(indices), "labels": list(labels)})
+        self.labels.update(zip(indices, labels, strict=True))
 
     def record_decision(self, name: str, value: Any) -> None:
         """Record a decision, a JSON value, which still holds when this run is resumed.
@@ -109,7 +109,7 @@ class AnswerJournal:
         self.decisions[name] = value
 
     def read(self) -> dict[int, int]:
-        """Return the class ids on disk by place, of all processes.
+        """Return the class ids on disk by index of the example, of all processes.
 
         Raises:
             DataError: a file is of another run.
@@ -190,7 +190,7 @@ class _JournalContents(NamedTuple):
     """The complete lines in the files of all processes.
 
     Attributes:
-        labels: class ids by place.
+        labels: class ids by index of the example.
         decisions: values by name; if several processes recorded one, the first process's.
         sizes: by file with a complete line, the number of bytes of its complete lines.
     """

@@ -103,8 +103,8 @@ def answer_questions(
     Raises:
         VocabularyError: the processor has no answers.
         TextError: a question that is empty, or has no word that the model knows.
-        InputError: images to look at, and no extractor; not a `Question`; or boxes for objects that were
-            extracted already.
+        InputError: images to extract objects from, and no extractor; not a `Question`; or boxes for objects
+            that were extracted already.
         ImageError: an image that cannot be read.
         RegionsError: boxes that do not fit their image, or are needed and missing.
         DataError: the store lacks an image, or is of another extractor.
@@ -202,20 +202,20 @@ class _QuestionImages:
         extracted: dict[int, Regions] = {}
         for has_boxes in (False, True):
             pending = [
-                place
-                for place, question in enumerate(questions)
+                index
+                for index, question in enumerate(questions)
                 if not isinstance(question.image, Regions)
                 and (question.boxes_xyxy_px is not None) == has_boxes
             ]
             for start in range(0, len(pending), _IMAGES_PER_EXTRACTION):
                 part = pending[start : start + _IMAGES_PER_EXTRACTION]
                 extracted.update(
-                    zip(part, self._extract_regions([questions[place] for place in part]), strict=True)
+                    zip(part, self._extract_regions([questions[index] for index in part]), strict=True)
                 )
         return pad_regions(
             [
-                question.image if isinstance(question.image, Regions) else extracted[place]
-                for place, question in enumerate(questions)
+                question.image if isinstance(question.image, Regions) else extracted[index]
+                for index, question in enumerate(questions)
             ]
         )
 
@@ -242,12 +242,12 @@ class _QuestionImages:
             return self._processor.regions(images, boxes or None)
         except InputError as error:
             # Find the culprit to name it; an unreadable image by reading alone, which is far faster.
-            for place, question in enumerate(questions):
+            for index, question in enumerate(questions):
                 with _question_in_errors(question):
                     if isinstance(error, ImageError):
-                        load_image(images[place])
+                        load_image(images[index])
                     else:
-                        self._processor.regions(images[place : place + 1], boxes[place : place + 1] or None)
+                        self._processor.regions(images[index : index + 1], boxes[index : index + 1] or None)
             raise
 
 
@@ -269,10 +269,10 @@ def _token_ids(processor: LxmertProcessor, questions: Sequence[Question]) -> lis
 
 
 def _validate(questions: Iterable[Question]) -> Iterator[Question]:
-    for place, question in enumerate(questions):
+    for index, question in enumerate(questions):
         if not isinstance(question, Question):
             raise InputError(
-                f"question {place} is a {type(question).__name__}, expected a `Question`: "
+                f"question {index} is a {type(question).__name__}, expected a `Question`: "
                 "Question(image, text)"
             )
         yield question

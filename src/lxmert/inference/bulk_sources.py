@@ -37,7 +37,7 @@ class ExtractedObjects:
 
     Args:
         files: the images by name.
-        extractor: what looks at them.
+        extractor: finds the objects.
 
     Raises:
         ConfigurationError: there is no extractor.

@@ -101,7 +101,7 @@ def extract_images(
 
     Raises:
         ConfigurationError: boxes are needed and not given, or given and not accepted; or several workers for
-            an extractor without a description.
+            an extractor without a spec.
         DataError: the folder is not a store, or one of another extractor, or one of found boxes where these
             are given, or the reverse.
         LxmertError: the extractor fails for every image, or a worker process died.
@@ -114,8 +114,8 @@ def extract_images(
     ranks = options.ranks
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
         try:
-            with FingerprintCache(store, ranks.rank) as seen:
-                return _extract(ranks.shard(images), writer, seen, extractor, options, progress)
+            with FingerprintCache(store, ranks.rank) as fingerprints:
+                return _extract(ranks.shard(images), writer, fingerprints, extractor, options, progress)
         finally:
             if ranks.world_size == 1:  # Other ranks may be about to write.
                 writer.discard_if_empty()
@@ -130,7 +130,7 @@ def discard_if_empty(store: Path) -> None:
 def _extract(
     images: Sequence[NamedImage],
     writer: FeatureStoreWriter,
-    seen: FingerprintCache,
+    fingerprints: FingerprintCache,
     extractor: RegionExtractor,
     options: ExtractionOptions,
     progress: StartResumableProgress,
@@ -141,7 +141,7 @@ def _extract(
     paths = {image.name: image.path for image in missing}
     stored_by_name = len(images) - len(missing)
     advance = progress(len(images), stored_by_name)
-    for conflict in _conflicts(images, writer, seen, options.boxes):
+    for conflict in _conflicts(images, writer, fingerprints, options.boxes):
         skipped.add(conflict)
     already_stored, added = stored_by_name - len(skipped.items), 0
     for outcome in _extract_outcomes(missing, extractor, writer.manifest, options):
@@ -149,7 +149,7 @@ def _extract(
             skipped.add(outcome)
             _raise_if_all_failed(skipped.items, already_stored + added)
         else:
-            fingerprint = seen.fingerprint(paths[name_from_bytes(outcome.name)])
+            fingerprint = fingerprints.fingerprint(paths[name_from_bytes(outcome.name)])
             writer.append(outcome._replace(fingerprint=fingerprint))
             added += 1
         advance(1)
@@ -163,7 +163,7 @@ def build_manifest(extractor: RegionExtractor, dtype: str, *, has_boxes: bool = 
         feature_dim=extractor.feature_dim,
         feature_dtype=dtype,
         extractor=extractor.identity,
-        description=_extractor_description(extractor),
+        description=_extractor_spec(extractor),
         object_names=getattr(extractor, "object_names", None),
         attribute_names=getattr(extractor, "attribute_names", None),
         boxes="given" if has_boxes or extractor.needs_boxes else "found",
@@ -183,12 +183,12 @@ def _check_boxes(extractor: RegionExtractor, boxes: BoxLookup | None) -> None:
 def _conflicts(
     images: Sequence[NamedImage],
     writer: FeatureStoreWriter,
-    seen: FingerprintCache,
+    fingerprints: FingerprintCache,
     boxes: BoxLookup | None,
 ) -> Iterable[SkippedImage]:
     """Return the images that the store has for another file or with other boxes than now, each once."""
     box_conflicts = () if boxes is None else _box_conflicts(images, writer, boxes)
-    conflicts = (*box_conflicts, *_file_conflicts(images, writer, seen))
+    conflicts = (*box_conflicts, *_file_conflicts(images, writer, fingerprints))
     return {conflict.name: conflict for conflict in conflicts}.values()
 
 
@@ -209,13 +209,13 @@ def _box_conflicts(
 
 
 def _file_conflicts(
-    images: Sequence[NamedImage], writer: FeatureStoreWriter, seen: FingerprintCache
+    images: Sequence[NamedImage], writer: FeatureStoreWriter, fingerprints: FingerprintCache
 ) -> Iterator[SkippedImage]:
     """Yield the images whose name the store has for a file of another fingerprint."""
     known = [(image, before) for image in images if (before := writer.fingerprint(image.name))]
     with ThreadPoolExecutor(_READING_THREADS) as threads:
-        fingerprints = threads.map(lambda pair: seen.fingerprint(pair[0].path, pair[1]), known)
-        for (image, before), now in zip(known, fingerprints, strict=True):
+        current = threads.map(lambda pair: fingerprints.fingerprint(pair[0].path, pair[1]), known)
+        for (image, before), now in zip(known, current, strict=True):
             if now not in (before, 0):
                 yield SkippedImage(image.name, str(image.path), _FILE_CONFLICT)
 
@@ -239,15 +239,15 @@ def _extract_outcomes(
     if options.workers == 1 or not jobs:
         yield from extract_in_process(BatchExtractor(extractor, manifest), jobs, options.batch_size)
         return
-    description = _extractor_description(extractor)
-    if description is None:
+    spec = _extractor_spec(extractor)
+    if spec is None:
         raise ConfigurationError(
             f"{extractor.identity} was created in memory and can only be used with one worker"
         )
-    yield from extract_in_pool(description, manifest, jobs, min(options.workers, len(jobs)))
+    yield from extract_in_pool(spec, manifest, jobs, min(options.workers, len(jobs)))
 
 
-def _extractor_description(extractor: RegionExtractor) -> Mapping[str, Any] | None:
+def _extractor_spec(extractor: RegionExtractor) -> Mapping[str, Any] | None:
     try:
         return extractor.to_dict()
     except ConfigurationError:  # Its model was made in memory and has no name.

@@ -138,14 +138,14 @@ def _decode_ahead(
 
 
 def extract_in_pool(
-    description: Mapping[str, Any], manifest: StoreManifest, jobs: Sequence[ImageJob], workers: int
+    spec: Mapping[str, Any], manifest: StoreManifest, jobs: Sequence[ImageJob], workers: int
 ) -> Iterator[Outcome]:
     """Extract regions in `workers` processes of one torch thread each, outcomes in the order of the jobs.
 
     Small networks gain more from processes than from torch's threads.
 
     Args:
-        description: what each process builds its extractor from.
+        spec: what each process builds its extractor from.
         manifest: the store's.
         jobs: the images.
         workers: number of processes.
@@ -154,7 +154,7 @@ def extract_in_pool(
         LxmertError: a process died, most often for lack of memory.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (dict(description), manifest))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (dict(spec), manifest))
     pending: deque[Future[list[Outcome]]] = deque()
     try:
         for start in range(0, len(jobs), _JOBS_PER_TASK):
@@ -176,11 +176,11 @@ _worker_extractors: list[BatchExtractor] = []
 """The batch extractor of a worker process, made once at its start; empty in every other process."""
 
 
-def _start_worker(description: Mapping[str, Any], manifest: StoreManifest) -> None:
+def _start_worker(spec: Mapping[str, Any], manifest: StoreManifest) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process stops its workers itself.
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _worker_extractors.append(BatchExtractor(build_extractor(description), manifest))
+    _worker_extractors.append(BatchExtractor(build_extractor(spec), manifest))
 
 
 def _exit_with_parent() -> None:

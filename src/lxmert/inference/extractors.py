@@ -46,7 +46,7 @@ def load_extractor(name: str, *, device: str | torch.device | None = None) -> Re
 
 
 def extractor_spec(name: str) -> dict[str, Any]:
-    """Return the description of the extractor of a name, for `build_extractor`.
+    """Return the spec of the extractor of a name, for `build_extractor`.
 
     Args:
         name: see `load_extractor`.
@@ -92,7 +92,7 @@ def read_description(text: str) -> dict[str, Any]:
     try:
         # JSON is YAML, so one parser reads both.
         content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
-        description = parse_yaml(content)
+        spec = parse_yaml(content)
     except FileNotFoundError:
         raise ConfigurationError(
             f"{text}: no such file; expected a JSON or YAML file, or JSON text"
@@ -100,9 +100,9 @@ def read_description(text: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({reason})") from error
-    if not isinstance(description, dict):
+    if not isinstance(spec, dict):
         raise ConfigurationError(f"{text}: expected a mapping such as {_DESCRIPTION_EXAMPLE}")
-    return description
+    return spec
 
 
 def _download_folder(name: str) -> Path:

@@ -1,7 +1,7 @@
 """From a trained model folder to answers.
 
-`LxmertPredictor` joins a question-answering model with the processor that belongs to it: it looks at an image
-once (`regions`) and answers any number of questions about it (`answer`).
+`LxmertPredictor` joins a question-answering model with the processor that belongs to it: it extracts the
+objects of an image once (`regions`) and answers any number of questions about it (`answer`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ class LxmertPredictor:
 
     Raises:
         InputError: a model of another class, not a processor, or two that do not belong together; the
-            extractor of a saved processor, which is built for the first picture, is not looked at.
+            extractor of a saved processor, which is built for the first picture, is not checked.
 
     Example::
 

@@ -160,14 +160,14 @@ def _require_distinct(first: SceneObject, second: SceneObject) -> None:
 
 
 def offset(scene: Scene, direction: str, obj: SceneObject, origin: SceneObject) -> float:
-    """The offset of a thing from the origin in a direction, as a fraction of the picture's side."""
+    """The offset of an object from the origin in a direction, as a fraction of the picture's side."""
     axis, sign = AXES[direction]
     side = scene.size_hw[1 - axis]
     return sign * (obj.center_px[axis] - origin.center_px[axis]) / side
 
 
 def is_beside(scene: Scene, direction: str, obj: SceneObject, origin: SceneObject) -> bool:
-    """Whether a thing is left or right of, above or below the origin; ambiguous if almost level."""
+    """Whether an object is left or right of, above or below the origin; ambiguous if almost level."""
     _require_distinct(obj, origin)
     distance = offset(scene, direction, obj, origin)
     if abs(distance) < RELATION_MARGIN:

@@ -1,4 +1,4 @@
-"""The `transformers.Trainer` that all training here builds on: optimisers, figures, losses of global batches.
+"""The `transformers.Trainer` that all training here builds on: optimisers, metrics, losses of global batches.
 
 The losses of the models are means over a batch: over its words, questions, objects. Several processes, or
 several batches per update, must have the loss of one large batch; so each mean is weighted by its share of
@@ -127,11 +127,11 @@ class BaseTrainer(Trainer):
         patience: int | None,
         describe: Callable[[dict[str, float]], str | None] | None = None,
     ) -> None:
-        """Show the run, save its figures after each evaluation, and optionally stop it early.
+        """Show the run, save its metrics after each evaluation, and optionally stop it early.
 
         Args:
             display: shows the progress.
-            folder: the folder for the figures.
+            folder: the folder for the metrics.
             build_metrics: from the Trainer's state to the contents of metrics.json.
             patience: evaluations in a row without a new best score before stopping; None for never.
             describe: see `TrainingProgressCallback`.

@@ -1,23 +1,23 @@
-"""Reading a Trainer's log, which checkpoints include: the figures of each validation, by epoch."""
+"""Reading a Trainer's log, which checkpoints include: the metrics of each validation, by epoch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 LOG_PREFIX = "eval_"
-"""Prefix of the names of validation figures in the Trainer's log."""
+"""Prefix of the names of validation metrics in the Trainer's log."""
 
 ACCURACY = "accuracy"
-"""Name of the overall accuracy among the figures of a validation."""
+"""Name of the overall accuracy among the metrics of a validation."""
 
 FAMILY_PREFIX = "accuracy/"
 """Prefix of the accuracies of question families."""
 
-# Prefixes of training figures in the log.
+# Prefixes of training metrics in the log.
 _TRAINING = ("loss", "accuracy")
 
 
 def validation_metrics(entry: Mapping[str, float]) -> dict[str, float]:
-    """The validation figures in an entry of the log; empty if there are none."""
+    """The validation metrics in an entry of the log; empty if there are none."""
     return {
         name.removeprefix(LOG_PREFIX): value for name, value in entry.items() if name.startswith(LOG_PREFIX)
     }
@@ -26,7 +26,7 @@ def validation_metrics(entry: Mapping[str, float]) -> dict[str, float]:
 def epochs_from_log(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, Any]]:
     """For each validation with this score: "epoch", "step", "validation", "train".
 
-    "train" has the means of the training figures since the previous validation, each over the steps for which
+    "train" has the means of the training metrics since the previous validation, each over the steps for which
     it was logged.
     """
     epochs: list[dict[str, Any]] = []
@@ -52,7 +52,7 @@ def epochs_from_log(log: Iterable[Mapping[str, float]], score: str) -> list[dict
 
 
 def accuracy_per_family(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The accuracies of question families among the figures of a validation."""
+    """The accuracies of question families among the metrics of a validation."""
     return {
         name.removeprefix(FAMILY_PREFIX): value
         for name, value in metrics.items()

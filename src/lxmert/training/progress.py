@@ -83,7 +83,7 @@ class TrainingProgressCallback(TrainerCallback):
 
     Args:
         display: the display.
-        describe: formats an evaluation's figures, None to print nothing; accuracies by default.
+        describe: formats an evaluation's metrics, None to print nothing; accuracies by default.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class TrainingProgressCallback(TrainerCallback):
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
-        """Print the figures."""
+        """Print the metrics."""
         line = self._describe(metrics) if metrics and state.is_world_process_zero else None
         if line is not None:
             self._display.print(f"epoch {state.epoch:g}: {line}")
@@ -121,9 +121,9 @@ class TrainingProgressCallback(TrainerCallback):
 
 def _format_accuracies(metrics: dict[str, float]) -> str | None:
     """The overall accuracy and those of all families, in which a collapse shows first."""
-    figures = validation_metrics(metrics)
-    if ACCURACY not in figures:
+    validation = validation_metrics(metrics)
+    if ACCURACY not in validation:
         return None
-    families = sorted(accuracy_per_family(figures).items())
+    families = sorted(accuracy_per_family(validation).items())
     listed = "  ".join(f"{escape(one_line(name))} {value:.1f}" for name, value in families)
-    return f"validation accuracy [bold]{figures[ACCURACY]:.2f} %[/bold]  {listed}"
+    return f"validation accuracy [bold]{validation[ACCURACY]:.2f} %[/bold]  {listed}"

@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def metrics_path(self) -> Path:
-        """The figures of the run."""
+        """The metrics of the run."""
         return self.path / "metrics.json"
 
     @property
@@ -144,14 +144,14 @@ class RunFolder:
             )
 
     def read_metrics(self) -> dict[str, Any]:
-        """The figures saved so far, empty if there are none."""
+        """The metrics saved so far, empty if there are none."""
         if not self.metrics_path.is_file():
             return {}
         metrics: dict[str, Any] = json.loads(self.metrics_path.read_text(encoding="utf-8"))
         return metrics
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """Save the run's figures."""
+        """Save the run's metrics."""
         write_atomic(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
     @property

@@ -1,4 +1,4 @@
-"""The steps around the trainer in every run: open the folder, resume, save figures, write weights."""
+"""The steps around the trainer in every run: open the folder, resume, save metrics, write weights."""
 
 import logging
 import os
@@ -41,7 +41,7 @@ def run_in_folder(
     Args:
         recipe: the recipe.
         folder: the run's folder.
-        train: does the training and returns the figures.
+        train: does the training and returns the metrics.
         resume: True continues the run in the folder.
         progress: True shows progress bars on standard error.
 
@@ -171,7 +171,7 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
 class SaveMetricsCallback(TrainerCallback):
     """Writes metrics.json after each evaluation, so that an interrupted run shows its progress.
 
-    The training loss is logged before each evaluation and checkpoint, so that the figures include all of it.
+    The training loss is logged before each evaluation and checkpoint, so that the metrics include all of it.
     A checkpoint of an epoch's last step is saved after the epoch's evaluation: a run resumed from one saved
     before it would skip the evaluation and the random numbers that it draws.
 
@@ -203,6 +203,6 @@ class SaveMetricsCallback(TrainerCallback):
         control.should_log = control.should_log or control.should_evaluate or control.should_save
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the figures so far."""
+        """Write the metrics so far."""
         if state.is_world_process_zero:
             self._folder.write_metrics(self._build_metrics(state))

@@ -22,10 +22,10 @@ from lxmert.processing import LxmertProcessor
 
 
 class Scores(Protocol):
-    """The official figures of a metric."""
+    """The official scores of a metric."""
 
     def to_dict(self) -> dict[Any, Any]:
-        """All figures under their official names, for JSON."""
+        """All scores under their official names, for JSON."""
         ...
 
 
@@ -34,10 +34,10 @@ class TaskScore:
     """The result of scoring predictions.
 
     Attributes:
-        accuracy: The figure that models are selected by, in percent.
-        per_family: Figures shown next to it during training; accuracies in percent unless the metric defines
+        accuracy: The score that models are selected by, in percent.
+        per_family: Scores shown next to it during training; accuracies in percent unless the metric defines
             others. A collapsed model shows here first.
-        scores: All figures.
+        scores: All official scores.
     """
 
     accuracy: float
@@ -51,7 +51,7 @@ class EvaluationReport:
 
     Attributes:
         split: The split's name.
-        scored: The official figures.
+        scored: The official scores.
         answerable: How many of the examples have an answer in the model's vocabulary.
         predictions: Example id to predicted answer.
         seconds: Time of the model's passes, excluding the reading of images and their regions.
@@ -65,18 +65,18 @@ class EvaluationReport:
 
     @property
     def accuracy(self) -> float:
-        """The figure that models are selected by, in percent."""
+        """The score that models are selected by, in percent."""
         return self.scored.accuracy
 
     @property
     def per_family(self) -> Mapping[str, float]:
-        """Figures shown next to it."""
+        """Scores shown next to it."""
         return self.scored.per_family
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures, without the predictions, ready for JSON; "score" is `accuracy`."""
-        figures = _with_string_keys(self.scored.scores.to_dict())
-        return {"split": self.split, "score": self.accuracy, **figures, "answerable": self.answerable}
+        """All scores, without the predictions, ready for JSON; "score" is `accuracy`."""
+        scores = _with_string_keys(self.scored.scores.to_dict())
+        return {"split": self.split, "score": self.accuracy, **scores, "answerable": self.answerable}
 
 
 class Task(ABC):
@@ -94,7 +94,7 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> TaskScore:
-        """The official figures.
+        """The official scores.
 
         Args:
             examples: The annotated examples.
@@ -175,8 +175,8 @@ def get_answer_vocabulary(processor: LxmertProcessor) -> AnswerVocabulary:
     return AnswerVocabulary(processor.answers)
 
 
-def _with_string_keys(figures: Mapping[Any, Any]) -> dict[str, Any]:
+def _with_string_keys(scores: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         str(key): _with_string_keys(value) if isinstance(value, Mapping) else value
-        for key, value in figures.items()
+        for key, value in scores.items()
     }

@@ -1,4 +1,4 @@
-"""The `transformers.Trainer` of a fine-tuning run: its order of examples, its figures.
+"""The `transformers.Trainer` of a fine-tuning run: its order of examples, its metrics.
 
 Shapes: N validation examples, L losses.
 """
@@ -32,7 +32,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
         recipe: The recipe.
         arguments: The recipe as the Trainer's arguments.
         prepared: Model, data and metric.
-        folder: The folder for the figures.
+        folder: The folder for the metrics.
         display: Shows the progress.
     """
 
@@ -125,7 +125,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
 
 
 def collect_metrics(state: Any, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a run from the trainer's log, which checkpoints carry along.
+    """The metrics of a run from the trainer's log, which checkpoints include.
 
     Args:
         state: The Trainer's state.

@@ -39,7 +39,7 @@ def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
 
 
 def check_spec(spec: Mapping[str, Any]) -> None:
-    """Check a description as far as possible without making the extractor.
+    """Check a spec as far as possible without making the extractor.
 
     Raises:
         ConfigurationError: unknown kind, or settings that are unknown or missing.
@@ -48,7 +48,7 @@ def check_spec(spec: Mapping[str, Any]) -> None:
 
 
 def needs_boxes(spec: Mapping[str, Any]) -> bool:
-    """Whether the extractor of a description only describes given boxes; without making it.
+    """Whether the extractor of a spec only describes given boxes; without making it.
 
     Raises:
         ConfigurationError: unknown kind, or settings that are unknown or missing.
@@ -71,7 +71,7 @@ def _build(spec: Any, classes: Mapping[str, str], what: str) -> Any:
 
 
 def _resolve_class(spec: Any, classes: Mapping[str, str], what: str) -> tuple[Any, dict[str, Any]]:
-    """Return the class that a description names, and the arguments to call it with."""
+    """Return the class that a spec names, and the arguments to call it with."""
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
     settings = dict(spec)

@@ -86,13 +86,14 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
         raise WeightsError(
             f"{str(path)!r} contains {_describe(loaded)}; expected a state dict of named tensors"
         )
-    foreign = [
+    other_keys = [
         key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, Tensor))
     ]
-    if foreign:
+    if other_keys:
         raise WeightsError(
-            f"{str(path)!r} is not a flat state dict: {foreign[0]!r} is {_describe(loaded[foreign[0]])}, "
-            "expected a tensor; save the model's state_dict() alone and try again"
+            f"{str(path)!r} is not a flat state dict: {other_keys[0]!r} is "
+            f"{_describe(loaded[other_keys[0]])}, expected a tensor; "
+            "save the model's state_dict() alone and try again"
         )
     if device != "meta":
         for name, tensor in loaded.items():

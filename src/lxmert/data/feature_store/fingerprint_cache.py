@@ -1,7 +1,7 @@
 """`rank-RRRRR.seen` in a store: a record of image files that need not be read again for their fingerprints.
 
-Each file has eight bytes: a hash of its fingerprint and its file system status. A file without a record is
-read, so the list may be lost, truncated or out of date.
+Each record is eight bytes: a hash of its fingerprint and its file system status. A file without a record is
+read, so the cache may be lost, truncated or out of date.
 """
 
 import os

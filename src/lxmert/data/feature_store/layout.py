@@ -74,7 +74,7 @@ class Entry(NamedTuple):
         objects: number of objects N.
         height: of the image in pixels.
         width: of the image in pixels.
-        flags: the `HAS_…` bits and `HAS_UNCLAMPED_BOXES`.
+        flags: the `HAS_…` bits.
         data_crc32: of the numbers.
         fingerprint: of the image file; 0 if unknown.
     """

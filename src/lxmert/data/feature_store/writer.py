@@ -201,10 +201,10 @@ def _open_folder(folder: Path, manifest: StoreManifest) -> tuple[StoreManifest, 
         raise DataError(f"{folder} is a file; choose a folder for the feature store")
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / MANIFEST_NAME).exists():
-        foreign = [path.name for path in folder.iterdir() if not path.name.startswith(MANIFEST_NAME)]
-        if foreign and not (folder / MANIFEST_NAME).exists():
+        other_files = [path.name for path in folder.iterdir() if not path.name.startswith(MANIFEST_NAME)]
+        if other_files and not (folder / MANIFEST_NAME).exists():
             raise DataError(
-                f"{folder}: contains {min(foreign)!r} and is not a feature store; choose a new or empty "
+                f"{folder}: contains {min(other_files)!r} and is not a feature store; choose a new or empty "
                 "folder"
             )
         if manifest.write_if_absent(folder):

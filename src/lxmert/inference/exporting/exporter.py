@@ -111,7 +111,7 @@ def export_model(
     *,
     task: str | None = None,
     checks: Sequence[ParityCheck] = (),
-    log: Callable[[str], None] = lambda line: None,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> ExportReport:
     """Write a model as a folder that answers without this package.
 
@@ -125,7 +125,7 @@ def export_model(
         options: what is written.
         task: name of the task, which the folder states.
         checks: more inputs to compare on.
-        log: gets a line at each step.
+        notify: called with a line at each step.
 
     Raises:
         ConfigurationError: a folder that holds something else, a model of another class or dtype, a
@@ -142,7 +142,7 @@ def export_model(
     signature = export_signature(model, segments=options.segments)
     _check_model(model, signature, processor)
     report = ExportReport(folder)
-    writer = _ModelWriter(model, signature, options, [random_check(model, signature), *checks], log)
+    writer = _ModelWriter(model, signature, options, [random_check(model, signature), *checks], notify)
     with atomic_folder(folder) as partial:
         report.float32, report.int8 = writer.write(partial / _MODEL_FILES[options.file_format])
         settings = _settings(model, signature, processor, options, task)
@@ -162,11 +162,11 @@ class _ModelWriter:
     signature: Signature
     options: ExportOptions
     checks: Sequence[ParityCheck]
-    log: Callable[[str], None]
+    notify: Callable[[str], None]
 
     def write(self, file: Path) -> tuple[list[Parity], list[Parity]]:
         """Write the model file; returns the comparisons of float32 and of 8 bits."""
-        self.log(f"exporting {type(self.model).__name__}")
+        self.notify(f"exporting {type(self.model).__name__}")
         if self.options.file_format == "torch":
             write_program(self.model, self.signature, file)
             return self._check_parity(ProgramScorer(file), exact=True), []
@@ -177,12 +177,12 @@ class _ModelWriter:
             exact = Path(temporary) / file.name
             onnx_files.write_onnx(self.model, self.signature, exact)
             float32 = self._check_parity(onnx_files.OnnxScorer(exact), exact=True)
-            self.log("quantising the weights to 8 bits")
+            self.notify("quantising the weights to 8 bits")
             onnx_files.write_int8(exact, file)
         return float32, self._check_parity(onnx_files.OnnxScorer(file), exact=False)
 
     def _check_parity(self, found: Scorer, *, exact: bool) -> list[Parity]:
-        self.log("comparing the file with the model")
+        self.notify("comparing the file with the model")
         reference = ModelScorer(self.model, self.signature)
         # Not by the model's own attention, which may be one for GPUs alone.
         with attention_implementation(self.model, CPU_ATTENTION):

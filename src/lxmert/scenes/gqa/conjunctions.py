@@ -1,4 +1,4 @@
-"""Questions about two facts at once: two properties of one thing, or one property of two."""
+"""Questions about two facts at once: two properties of one object, or one property of two."""
 
 # ruff: noqa: D102  (the methods are documented in `Meaning`)
 

@@ -125,7 +125,7 @@ def _from_relation(
 
 
 def _partial_existence_question(reference: ObjectReference, rng: random.Random) -> Meaning:
-    """Whether there is something with some of a thing's attributes."""
+    """Whether there is something with some of an object's attributes."""
     names = rng.sample(reference.description, rng.randint(1, len(reference.description)))
     return _existence_question(to_description(dict(names)), rng)
 

@@ -112,7 +112,7 @@ class NotExistsAt(Fact):
 
 @dataclass(frozen=True)
 class SameValue(Fact):
-    """Two things have the same value of a property, or they have not."""
+    """Two objects have the same value of a property, or they have not."""
 
     references: frozenset[ObjectReference]
     name: str

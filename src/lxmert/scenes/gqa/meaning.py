@@ -21,7 +21,7 @@ class Meaning(ABC):
     @property
     @abstractmethod
     def local_group(self) -> str:
-        """GQA's `groups.local`: questions of a group ask for the same property of the same kind of thing."""
+        """GQA's `groups.local`: questions of a group ask for the same property of the same kind of object."""
 
     @property
     def global_group(self) -> str | None:
@@ -30,7 +30,7 @@ class Meaning(ABC):
 
     @property
     def references(self) -> tuple[ObjectReference, ...]:
-        """The things that must each exist exactly once for the question to have an answer."""
+        """The objects that must each exist exactly once for the question to have an answer."""
         return ()
 
     @abstractmethod

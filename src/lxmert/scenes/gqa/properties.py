@@ -1,4 +1,4 @@
-"""Questions about a property of one thing, or of the whole scene: query, verify, choose."""
+"""Questions about a property of one object, or of the whole scene: query, verify, choose."""
 
 # ruff: noqa: D102  (the methods are documented in `Meaning`)
 
@@ -67,7 +67,7 @@ class _ValueMeaning(_SingleObjectMeaning):
     """The common part of Query and Choose, whose answer is a value."""
 
     def group(self, start: str, of_scene: str) -> str:
-        """GQA's name of a group: a number for the kind of question, the thing, the property."""
+        """GQA's name of a group: a number for the kind of question, the object, the property."""
         if self.reference == SCENE:
             return f"{of_scene}-{self.name.removeprefix('main ')}"
         return f"{start}-{group_noun(self.reference)}_{self.name}"

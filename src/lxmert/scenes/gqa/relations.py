@@ -1,4 +1,4 @@
-"""Questions that relate or compare two things, or all things of a kind."""
+"""Questions that relate or compare two objects, or all objects of a kind."""
 
 # ruff: noqa: D102  (the methods are documented in `Meaning`)
 
@@ -17,7 +17,7 @@ from lxmert.scenes.object_descriptions import Description
 
 
 class _TwoObjectMeaning(Meaning):
-    """The common part of questions about two things."""
+    """The common part of questions about two objects."""
 
     first: ObjectReference
     second: ObjectReference
@@ -28,11 +28,11 @@ class _TwoObjectMeaning(Meaning):
 
     @property
     def pair(self) -> str:
-        """The two things in the name of a group."""
+        """The two objects in the name of a group."""
         return "_".join(sorted((group_noun(self.first), group_noun(self.second))))
 
     def common_fillers(self, wording: Wording) -> dict[str, TextPieces | str]:
-        """The fillers for the two things."""
+        """The fillers for the two objects."""
         return {"the": wording.the(self.first), "the2": wording.the(self.second)}
 
 
@@ -41,7 +41,7 @@ class _RelationMeaning(_TwoObjectMeaning):
 
     @abstractmethod
     def relation_for(self, answer: str) -> str:
-        """Where the first thing lies as seen from the second."""
+        """Where the first object lies as seen from the second."""
 
     @property
     def local_group(self) -> str:
@@ -53,7 +53,7 @@ class _RelationMeaning(_TwoObjectMeaning):
 
 @dataclass(frozen=True)
 class VerifyRelation(_RelationMeaning):
-    """'Is the star to the left of the red heart?' The first thing is named by its shape alone, as in GQA."""
+    """'Is the star to the left of the red heart?' The first object is named by its shape alone, as in GQA."""
 
     first: ObjectReference
     relation: str
@@ -212,7 +212,7 @@ class Larger(_TwoObjectMeaning):
         return [facts.Larger(*self._in_order(answer))]
 
     def _in_order(self, answer: str) -> tuple[ObjectReference, ObjectReference]:
-        """The larger and the smaller thing, which differ in shape."""
+        """The larger and the smaller object, which differ in shape."""
         first_is_larger = ("shape", answer) in self.first.description
         return (self.first, self.second) if first_is_larger else (self.second, self.first)
 

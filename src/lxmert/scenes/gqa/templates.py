@@ -1,7 +1,7 @@
 """All sentence patterns of the GQA-style questions: kind of question, paraphrases.
 
 The names are GQA's own for `types.detailed` if it has such questions; the part after a dot is not stored.
-Placeholders: {the}, {the2} a thing with "the"; {a}, {a2} a description with its indefinite article;
+Placeholders: {the}, {the2} an object with "the"; {a}, {a2} a description with its indefinite article;
 {many}, {many2} in the plural; {origin} what a relation refers to, with "the"; {side} a spatial relation;
 {attribute}, {attributes} an attribute's name; {value}, {value2} values as predicates ("red", "a star").
 """

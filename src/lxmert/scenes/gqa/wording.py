@@ -48,10 +48,10 @@ def fill_template(template: str, fillers: Mapping[str, TextPieces | str]) -> Ann
 
 
 class Wording:
-    """Chooses words for things of one picture.
+    """Chooses words for the objects of one picture.
 
     Args:
-        gqa_scene: The picture of the things.
+        gqa_scene: The picture of the objects.
         rng: Source of randomness for synonyms, generic nouns and names of relations.
     """
 

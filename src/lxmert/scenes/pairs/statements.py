@@ -47,7 +47,7 @@ def draw_kind(rng: random.Random) -> str:
 
 
 def draw_statement(kind: str, first: SceneView, second: SceneView, rng: random.Random) -> Statement | None:
-    """A random sentence about things in two pictures; None on failure."""
+    """A random sentence about objects in two pictures; None on failure."""
     return _GENERATORS[kind][1](kind, first, second, rng)
 
 
@@ -96,8 +96,8 @@ def _same_number(kind: str, first: SceneView, _: SceneView, rng: random.Random) 
 def _total(kind: str, first: SceneView, second: SceneView, rng: random.Random) -> Statement | None:
     description = first.sample_present(rng, rng.choice(_DESCRIPTIONS))
     number = first.count(description) + second.count(description)
-    least, compare = (2, operator.eq) if kind == "total" else (3, operator.ge)
-    if not least <= number < len(NUMBER_WORDS):
+    minimum, compare = (2, operator.eq) if kind == "total" else (3, operator.ge)
+    if not minimum <= number < len(NUMBER_WORDS):
         return None
     text = _fill_template(kind, rng, description, number=NUMBER_WORDS[number])
     return _count_statement(description, text, kind, lambda left, right: bool(compare(left + right, number)))
@@ -177,7 +177,7 @@ def _all_have_value(kind: str, first: SceneView, _: SceneView, rng: random.Rando
 def _attribute_comparison(
     kind: str, first: SceneView, second: SceneView, rng: random.Random
 ) -> Statement | None:
-    """Compare one attribute of the only thing of a kind in each picture."""
+    """Compare one attribute of the only object of a kind in each picture."""
     name = rng.choice(ATTRIBUTES)
     one, other = _unique_description(first, name, rng), _unique_description(second, name, rng)
     if one is None or other is None:

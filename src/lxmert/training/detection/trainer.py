@@ -1,4 +1,4 @@
-"""The `transformers.Trainer` of a detector's training: its loss, its order of images, its figures."""
+"""The `transformers.Trainer` of a detector's training: its loss, its order of images, its metrics."""
 
 import time
 from typing import Any
@@ -19,20 +19,20 @@ from lxmert.training.run_folder import RunFolder
 from lxmert.training.sampling import ShuffledSampler
 
 SELECTION_METRIC = "map_50"
-"""The figure that selects the best epoch: mean average precision at an overlap of 0.5, in percent."""
+"""The metric that selects the best epoch: mean average precision at an overlap of 0.5, in percent."""
 
 _PER_CLASS = "average_precision_50"
 _WORST_CLASSES_SHOWN = 10
 
 
 class DetectionTrainer(BaseTrainer):
-    """A Trainer with the recipe's order of images and detection figures.
+    """A Trainer with the recipe's order of images and detection metrics.
 
     Args:
         recipe: the recipe.
         arguments: the recipe as the Trainer's arguments.
         prepared: model and data.
-        folder: the folder for the figures.
+        folder: the folder for the metrics.
         display: shows the progress.
     """
 
@@ -86,7 +86,7 @@ class DetectionTrainer(BaseTrainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Write figures to the log; with the loss, the mean of each of its parts since the last log."""
+        """Write metrics to the log; with the loss, the mean of each of its parts since the last log."""
         if "loss" in logs and self._batch_count:
             means = {
                 f"loss_{name}": float(value) / self._batch_count for name, value in self._loss_sums.items()
@@ -109,7 +109,7 @@ class DetectionTrainer(BaseTrainer):
 
 
 def collect_metrics(state: Any, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a run from the trainer's log, which checkpoints include.
+    """The metrics of a run from the trainer's log, which checkpoints include.
 
     Args:
         state: the Trainer's state.

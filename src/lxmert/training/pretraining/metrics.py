@@ -18,7 +18,7 @@ _ACCURACY = "accuracy_"
 def collect_metrics(
     state: Any, metadata: Mapping[str, Any], baselines: Mapping[str, ConstantBaseline]
 ) -> dict[str, Any]:
-    """The figures of a run from the trainer's log, which checkpoints include.
+    """The metrics of a run from the trainer's log, which checkpoints include.
 
     Args:
         state: the Trainer's state.

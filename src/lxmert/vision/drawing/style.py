@@ -75,7 +75,7 @@ def text_colour_on(ground: Colour) -> Colour:
 
 def paint_tag(
     image: Image.Image,
-    words: str,
+    text: str,
     place: Rectangle,
     colour: Colour,
     scale: Scale,
@@ -86,7 +86,7 @@ def paint_tag(
 
     Args:
         image: RGB image, which is modified.
-        words: one line of text; any part that does not fit is cut off.
+        text: one line of text; any part that does not fit is cut off.
         place: x1, y1, x2, y2 in pixels.
         colour: background colour.
         scale: sizes.
@@ -105,7 +105,7 @@ def paint_tag(
     start = (size[0] / 2, size[1] / 2) if is_centred else (scale.padding, size[1] / 2)
     anchor = "mm" if is_centred else "lm"
     ImageDraw.Draw(layer).text(
-        start, words, fill=text_colour_on(colour), font=load_font(scale.font), anchor=anchor
+        start, text, fill=text_colour_on(colour), font=load_font(scale.font), anchor=anchor
     )
     image.paste(layer, (round(place[0]), round(place[1])), layer)
 

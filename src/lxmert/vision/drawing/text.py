@@ -31,10 +31,10 @@ def add_text_bar(image: Image.Image, title: str | None, caption: str | None, fon
     return sheet
 
 
-def wrap_text(words: str, font: Font, width: float) -> list[str]:
+def wrap_text(text: str, font: Font, width: float) -> list[str]:
     """Wrap text to lines of at most `width` pixels, breaking words that are wider."""
     lines: list[str] = []
-    for paragraph in words.splitlines():
+    for paragraph in text.splitlines():
         line = ""
         for word in paragraph.split():
             longer = f"{line} {word}" if line else word
@@ -52,10 +52,10 @@ def wrap_text(words: str, font: Font, width: float) -> list[str]:
     return lines
 
 
-def truncate_text(words: str, font: Font, width: float) -> str:
+def truncate_text(text: str, font: Font, width: float) -> str:
     """Truncate text to `width` pixels, with an ellipsis where it was cut."""
-    if font.getlength(words) <= width:
-        return words
-    while len(words) > 1 and font.getlength(words + "…") > width:
-        words = words[:-1]
-    return words.rstrip() + "…"
+    if font.getlength(text) <= width:
+        return text
+    while len(text) > 1 and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"

@@ -202,8 +202,8 @@ class FasterRcnnConfig(PreTrainedConfig):
             yield from count_fault(name, getattr(self, name), minimum=1)
         for name in _COUNTS:
             yield from count_fault(name, getattr(self, name), minimum=0)
-        for name, (length, least, most) in _NUMBERS.items():
-            yield from _numbers_fault(name, getattr(self, name), length, least, most)
+        for name, (length, minimum, maximum) in _NUMBERS.items():
+            yield from _numbers_fault(name, getattr(self, name), length, minimum, maximum)
         yield from number_fault("proposal_nms_threshold", self.proposal_nms_threshold, 0, 1)
         yield from number_fault("proposal_min_size_px", self.proposal_min_size_px, 0, math.inf)
         if self.score_threshold is not None:
@@ -245,9 +245,11 @@ def _as_list(values: Iterable[_T]) -> list[_T]:
     return list(values) if is_several else values  # type: ignore[return-value]  # `validate` checks
 
 
-def _numbers_fault(name: str, values: Any, length: int | None, least: float, most: float) -> Iterator[str]:
+def _numbers_fault(
+    name: str, values: Any, length: int | None, minimum: float, maximum: float
+) -> Iterator[str]:
     if not isinstance(values, list) or not values or (length is not None and len(values) != length):
         yield f"{name} must be {length or 'one or more'} numbers, got {values!r}"
         return
     for value in values:
-        yield from number_fault(name, value, least, most)
+        yield from number_fault(name, value, minimum, maximum)

@@ -72,17 +72,17 @@ class ExtractionSettings:
         config = copy.deepcopy(config)
         if preset == "butd" and (config.min_size_px, config.max_size_px) == _PUBLISHED_SIZES_PX:
             config.min_size_px, config.max_size_px = _BUTD_SIZES_PX
-        least, most = _object_limits(config, *objects)
-        if score_threshold is not None and least == most:
+        min_objects, max_objects = _object_limits(config, *objects)
+        if score_threshold is not None and min_objects == max_objects:
             raise ConfigurationError(
-                f"score_threshold is {score_threshold!r}, but {least} objects are kept in every image, "
-                f"whatever their score; set min_objects below {most}"
+                f"score_threshold is {score_threshold!r}, but {min_objects} objects are kept in every image, "
+                f"whatever their score; set min_objects below {max_objects}"
             )
         selection = SelectionSettings(
             preset=preset,  # type: ignore[arg-type]  # checked there
             nms_thresholds=tuple(config.detection_nms_thresholds),
-            min_objects=least,
-            max_objects=most,
+            min_objects=min_objects,
+            max_objects=max_objects,
             score_threshold=config.score_threshold if score_threshold is None else score_threshold,
             delta_weights=tuple(config.box_delta_weights),  # type: ignore[arg-type]  # four: checked there
         )
@@ -98,17 +98,19 @@ class ExtractionSettings:
         return hashlib.sha256(described.encode()).hexdigest()[:4]
 
 
-def _object_limits(config: FasterRcnnConfig, least: int | None, most: int | None) -> tuple[int, int]:
+def _object_limits(
+    config: FasterRcnnConfig, min_objects: int | None, max_objects: int | None
+) -> tuple[int, int]:
     """Return the least and greatest number of objects; a given one takes precedence over the configuration's.
 
     Raises:
         ConfigurationError: a value that is not a valid count.
     """
-    faults = [] if least is None else count_fault("min_objects", least, 0)
-    faults += [] if most is None else count_fault("max_objects", most, 1)
+    faults = [] if min_objects is None else count_fault("min_objects", min_objects, 0)
+    faults += [] if max_objects is None else count_fault("max_objects", max_objects, 1)
     if faults:
         raise ConfigurationError("; ".join(faults))
-    if least is None:
-        most = config.max_objects if most is None else most
-        return min(config.min_objects, most), most
-    return least, max(config.max_objects, least) if most is None else most
+    if min_objects is None:
+        max_objects = config.max_objects if max_objects is None else max_objects
+        return min(config.min_objects, max_objects), max_objects
+    return min_objects, max(config.max_objects, min_objects) if max_objects is None else max_objects
