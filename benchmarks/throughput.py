@@ -24,7 +24,7 @@ from measuring.machine import machine_info
 from measuring.models import build_config
 from measuring.options import CommonOptions, build_parser, parse_options
 from measuring.results import Goal, Result, Table
-from measuring.streams import LENGTHS, sample_histogram
+from measuring.streams import LENGTHS, histogram_quantiles
 from measuring.timing import log, ratios, seconds_of
 from measuring.training import PADDED_WORDS, Step, our_model, peer_model, to_device
 from measuring.work import LabelCounts, training_operations
@@ -153,7 +153,7 @@ def _dataset(folder: Path, config: Any) -> PretrainingDataset:
     tokenizer = LxmertTokenizerFast(vocab={word: n for n, word in enumerate([*special, *words])})
     answers = AnswerVocabulary([f"answer{number}" for number in range(config.num_qa_labels)])
     store, draw, texts = FeatureStore(folder), random.Random(0), []
-    lengths = sample_histogram(LENGTHS, SENTENCES_PER_IMAGE)
+    lengths = histogram_quantiles(LENGTHS, SENTENCES_PER_IMAGE)
     for name in store.names:
         for number, pieces in enumerate(lengths):
             sentence = " ".join(draw.choices(words, k=pieces - 2))

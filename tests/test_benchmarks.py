@@ -140,7 +140,7 @@ def test_batch_label_counts_equal_labels_in_inputs() -> None:
     batch = training.generate_batch(_config(), 7)
     inputs, labels = batch.inputs, [pair[2] for pair in batch.pairs]
     assert [pair[0] for pair in batch.pairs] == inputs["attention_mask"].sum(dim=1).tolist()
-    assert sorted(pair[0] for pair in batch.pairs) == streams.sample_histogram(streams.LENGTHS, 7)
+    assert sorted(pair[0] for pair in batch.pairs) == streams.histogram_quantiles(streams.LENGTHS, 7)
     assert [counts.words for counts in labels] == (inputs["labels"] >= 0).sum(dim=1).tolist()
     assert [counts.masked_objects for counts in labels] == inputs["obj_labels"]["feat"][1].sum(dim=1).tolist()
     assert [counts.question for counts in labels] == (inputs["ans"] >= 0).tolist()
@@ -180,9 +180,9 @@ def test_stream_has_vqa_question_lengths_and_questions_per_image() -> None:
 
 def test_sample_histogram_of_any_size_keeps_quantiles() -> None:
     histogram = {1: 1, 2: 1, 6: 2, 9: 1}
-    assert streams.sample_histogram(histogram, 1) == [6]
-    assert streams.sample_histogram(histogram, 5) == [1, 2, 6, 6, 9]
-    assert streams.sample_histogram(histogram, 10) == [1, 1, 2, 2, 6, 6, 6, 6, 9, 9]
+    assert streams.histogram_quantiles(histogram, 1) == [6]
+    assert streams.histogram_quantiles(histogram, 5) == [1, 2, 6, 6, 9]
+    assert streams.histogram_quantiles(histogram, 10) == [1, 1, 2, 2, 6, 6, 6, 6, 9, 9]
 
 
 @pytest.mark.parametrize(("questions", "images"), [(200, 37), (20, 4), (7, 3)])

@@ -73,7 +73,7 @@ def generate_stream(config: Any, questions: int, images: int) -> Stream:
         images: approximate number of images; each has at least one question.
     """
     draw = random.Random(0)
-    lengths = sample_histogram(LENGTHS, questions)
+    lengths = histogram_quantiles(LENGTHS, questions)
     draw.shuffle(lengths)
     first = min(FIRST_WORD, config.vocab_size // 2)
     special = (CLS, SEP) if config.vocab_size > FIRST_WORD else (1, 2)
@@ -92,7 +92,7 @@ def generate_stream(config: Any, questions: int, images: int) -> Stream:
     )
 
 
-def sample_histogram(histogram: dict[int, int], total: int) -> list[int]:
+def histogram_quantiles(histogram: dict[int, int], total: int) -> list[int]:
     """Return `total` values in the histogram's proportions, sorted: samples at equal distances from it."""
     values = [value for value, count in sorted(histogram.items()) for _ in range(count)]
     return [values[int((place + 0.5) * len(values) / total)] for place in range(total)]
@@ -100,7 +100,7 @@ def sample_histogram(histogram: dict[int, int], total: int) -> list[int]:
 
 def questions_per_image(questions: int, images: int, draw: random.Random) -> list[int]:
     """Return the number of questions of each image, in VQA's proportions, `questions` in total."""
-    counts = sample_histogram(QUESTIONS_PER_IMAGE, images)
+    counts = histogram_quantiles(QUESTIONS_PER_IMAGE, images)
     draw.shuffle(counts)
     scale = questions / sum(counts)
     edges = [round(scale * sum(counts[: place + 1])) for place in range(images)]

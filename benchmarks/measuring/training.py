@@ -24,7 +24,7 @@ from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainOptimisationSection, TasksSection
 from measuring.answering import pad_token_ids
 from measuring.models import build_peer
-from measuring.streams import LENGTHS, OBJECTS, sample_histogram
+from measuring.streams import LENGTHS, OBJECTS, histogram_quantiles
 from measuring.work import LabelCounts
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "visual_feats", "visual_pos")
@@ -102,7 +102,7 @@ def generate_answering_batch(
 def _texts(config: Any, size: int, mask_rate: float) -> tuple[list[list[int]], list[list[bool]]]:
     """Make token ids of texts with VQA's lengths, and mark those masked: never the first or the last."""
     draw = random.Random(0)
-    lengths = sample_histogram(LENGTHS, size)
+    lengths = histogram_quantiles(LENGTHS, size)
     draw.shuffle(lengths)
     texts = [[draw.randrange(1, config.vocab_size) for _ in range(words)] for words in lengths]
     hidden = [

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
-from lxmert.data.image_files import ImageFile, extract_regions, open_region_store
+from lxmert.data.image_files import ImageFile, extract_region_table, open_region_store
 from lxmert.data.region_table import RegionTable
 from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import ConfigurationError, DataError, RegionsError
@@ -31,14 +31,14 @@ def test_box_outside_image_error_names_file(tmp_path: Path) -> None:
     files = write_images(tmp_path, (1, 900, 1))
     extractor = build_extractor(EXTRACTOR)
     good = {name: files[name] for name in ("picture0", "picture2")}
-    assert len(extract_regions(good, extractor)) == 2
+    assert len(extract_region_table(good, extractor)) == 2
     with pytest.raises(RegionsError, match=r"picture1\.png: "):
-        extract_regions(files, extractor)
+        extract_region_table(files, extractor)
 
 
 def test_extract_regions_without_extractor_raises_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no extractor"):
-        extract_regions(write_images(tmp_path, (1,)), None)
+        extract_region_table(write_images(tmp_path, (1,)), None)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_stored_regions_equal_extracted_regions(tmp_path: Path, stored: FeatureS
     names = ["picture1", "picture0", "picture2"]
     files = write_images(tmp_path, (1, 2, 3, 4))
     counts: list[int] = []
-    extracted = extract_regions({name: files[name] for name in names}, extractor, counts.append)
+    extracted = extract_region_table({name: files[name] for name in names}, extractor, counts.append)
     read = open_region_store(stored, names, extractor)
     assert isinstance(read, RegionTable)
     assert isinstance(open_region_store(stored, names, extractor, in_memory_bytes=0), StoredRegions)

@@ -19,7 +19,7 @@ from lxmert.inference.fast_model import FastModel
 from lxmert.inference.int8 import (
     Int8Linear,
     approximate_gelu,
-    joint_int8_product,
+    fused_int8_linear,
     quantize,
     quantize_rows,
 )
@@ -69,7 +69,7 @@ def test_int8_product_equals_exact_sum_of_quantized_numbers(
     rows, weights = quantize_rows(states), quantize_rows(layer.weight)
     summed = rows.values.double() @ weights.values.double().t()
     wanted = summed * rows.scale.double() * weights.scale.double().t() + layer.bias.double()
-    got = joint_int8_product((Int8Linear(layer, torch.float32),), quantize_rows(states, dtype))
+    got = fused_int8_linear((Int8Linear(layer, torch.float32),), quantize_rows(states, dtype))
     torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_product_is_near_that_of_float32() -> None:
 def test_joint_int8_product_equals_concatenated_products() -> None:
     layers = [Int8Linear(linear(12, outputs), torch.bfloat16) for outputs in (4, 6)]
     states = torch.randn(3, 5, 12)
-    got = joint_int8_product(layers, states)
+    got = fused_int8_linear(layers, states)
     assert got.dtype == torch.bfloat16
     assert torch.equal(got, torch.cat([layer(states) for layer in layers], dim=-1))
 

@@ -120,13 +120,13 @@ def _is_vqa(task: TaskName, annotations: Sequence[Path]) -> bool:
     """Return True for VQA annotation files, False for files whose answers are compared as spelled."""
     from lxmert.data.submissions import submission_format
 
-    forms = {submission_format(task, path): path for path in annotations}
-    if len(forms) > 1:
+    formats = {submission_format(task, path): path for path in annotations}
+    if len(formats) > 1:
         raise DataError(
-            f"{forms['own']} contains your own questions, {forms['vqa']} contains those of VQA; use files "
-            "of one kind"
+            f"{formats['own']} contains your own questions, {formats['vqa']} contains those of VQA; use "
+            "files of one kind"
         )
-    return "vqa" in forms
+    return "vqa" in formats
 
 
 def _labels(task: TaskName, annotations: Sequence[Path], progress: "StartProgress") -> "list[Label]":

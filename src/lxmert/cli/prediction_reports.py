@@ -64,7 +64,7 @@ def ids_to_score(
     return dict.fromkeys(identifier for identifier in scored if identifier in allowed)
 
 
-def check_usable(
+def require_scorable(
     path: Path,
     submission: Submission,
     wanted: Collection[Any],
@@ -73,7 +73,7 @@ def check_usable(
     allow_missing: bool,
     allow_unknown: bool = True,
 ) -> list[Fault]:
-    """Refuse predictions that cannot be scored, and return the faults of those that can.
+    """Reject predictions that cannot be scored, and return the faults of those that can.
 
     Raises:
         DataError: A row cannot be used, or a prediction is missing or unknown and that is not allowed.

@@ -61,7 +61,7 @@ def vqa(
     Annotations whose name ends in .jsonl are your own questions and answers, scored by their soft labels.
     """
     from lxmert.atomic_files import write_atomic
-    from lxmert.cli.prediction_reports import check_usable, ids_to_score, report_scores
+    from lxmert.cli.prediction_reports import ids_to_score, report_scores, require_scorable
     from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.jsonl_questions import read_jsonl_questions
     from lxmert.data.question_ids import question_ids
@@ -85,7 +85,7 @@ def vqa(
         chosen = None if questions is None else question_ids("vqa", questions, progress=progress)
     known = dict.fromkeys(example.question_id for example in examples)
     wanted = ids_to_score(known, known, chosen, questions, annotations)
-    faults = check_usable(
+    faults = require_scorable(
         predictions,
         submission,
         wanted,
@@ -139,7 +139,7 @@ def gqa(
     as_json: AsJson = False,
 ) -> None:
     """Score [{"questionId": "...", "prediction": "..."}, ...] against *_questions.json."""
-    from lxmert.cli.prediction_reports import check_usable, ids_to_score, report_scores
+    from lxmert.cli.prediction_reports import ids_to_score, report_scores, require_scorable
     from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.gqa import read_gqa
     from lxmert.data.gqa_attentions import read_gqa_attentions
@@ -163,7 +163,7 @@ def gqa(
         known = dict.fromkeys(example.question_id for example in examples)
         balanced = [example.question_id for example in examples if example.is_balanced]
         wanted = ids_to_score(balanced, known, chosen, questions, source)
-        faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
+        faults = require_scorable(predictions, submission, wanted, known, allow_missing=allow_missing)
         scores = gqa_scores(
             submission.predictions,
             examples,
@@ -190,7 +190,7 @@ def nlvr2(
     as_json: AsJson = False,
 ) -> None:
     """Score lines "identifier,True" or "identifier,False" against dev.json, test1.json, ..."""
-    from lxmert.cli.prediction_reports import check_usable, ids_to_score, report_scores
+    from lxmert.cli.prediction_reports import ids_to_score, report_scores, require_scorable
     from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.nlvr2 import read_nlvr2
     from lxmert.data.question_ids import question_ids
@@ -203,7 +203,7 @@ def nlvr2(
         chosen = None if questions is None else question_ids("nlvr2", questions, progress=progress)
     known = dict.fromkeys(example.identifier for example in examples)
     wanted = ids_to_score(known, known, chosen, questions, annotations)
-    faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
+    faults = require_scorable(predictions, submission, wanted, known, allow_missing=allow_missing)
     scores = nlvr2_scores(
         submission.predictions,
         [example for example in examples if example.identifier in wanted],

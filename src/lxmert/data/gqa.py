@@ -174,7 +174,7 @@ def _example(record: JsonRecord, intern: StringInterner, details: bool) -> GqaEx
 
 
 def _ids(record: JsonRecord, key: str, intern: StringInterner) -> tuple[str, ...]:
-    return intern.strings(record.strings(key)) if record.value.get(key) else ()
+    return intern.strings_of(record.strings(key)) if record.value.get(key) else ()
 
 
 def _annotations(record: JsonRecord, intern: StringInterner) -> Mapping[str, Mapping[str, str]]:

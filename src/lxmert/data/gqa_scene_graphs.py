@@ -70,7 +70,7 @@ def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress)
     intern = StringInterner()
     return {
         record.location: GqaChoices(
-            intern.tuple(record.strings("valid")), intern.tuple(record.strings("plausible"))
+            intern.interned_tuple(record.strings("valid")), intern.interned_tuple(record.strings("plausible"))
         )
         for record in reject_duplicates(keyed_records(path, progress), "question")
     }
@@ -99,7 +99,7 @@ def _object(record: JsonRecord, intern: StringInterner) -> GqaObject:
     return GqaObject(
         intern(record.optional("name", str) or ""),
         (left, top, width, height),
-        intern.tuple(record.strings("attributes")) if record.value.get("attributes") else (),
+        intern.interned_tuple(record.strings("attributes")) if record.value.get("attributes") else (),
         tuple(
             (intern(relation.get("name", str)), intern(relation.get("object", str)))
             for relation in (record.records("relations") if record.value.get("relations") else ())

@@ -118,7 +118,7 @@ def require_extractor(extractor: RegionExtractor | None) -> RegionExtractor:
     return extractor
 
 
-def extract_regions(
+def extract_region_table(
     files: Mapping[str, ImageFile],
     extractor: RegionExtractor | None,
     advance: Advance = lambda images: None,

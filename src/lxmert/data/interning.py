@@ -39,13 +39,13 @@ class StringInterner:
         """The same, None for None."""
         return None if text is None else self._texts.setdefault(text, text)
 
-    def strings(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        """A tuple of interned strings."""
+    def strings_of(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """A new tuple of interned strings."""
         return tuple(map(self, texts))
 
-    def tuple(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+    def interned_tuple(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         """The first tuple equal to this one; worthwhile where many are equal."""
         interned = self._tuples.get(texts)
         if interned is None:
-            interned = self._tuples[texts] = self.strings(texts)
+            interned = self._tuples[texts] = self.strings_of(texts)
         return interned

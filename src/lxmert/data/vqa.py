@@ -174,7 +174,7 @@ def _parse_annotation(record: JsonRecord, intern: StringInterner) -> VqaExample:
         "",
         intern.optional(record.optional("question_type", str)),
         intern.optional(record.optional("answer_type", str)),
-        intern.tuple(tuple(answer["answer"] for answer in answers)),
+        intern.interned_tuple(tuple(answer["answer"] for answer in answers)),
         intern.optional(record.optional("multiple_choice_answer", str)),
         _annotators(answers),
     )

@@ -54,12 +54,12 @@ class ModelSetup:
 class ExampleAnswerer:
     """Answers the examples of a split.
 
-    The model is set up once: on construction where the dtype says all, else by `prepare_model`, which may
+    The model is set up once: on construction where the dtype says all, else by `prepare_answerer`, which may
     answer some questions twice before it does.
 
     Args:
         model: a model of the task, which is set up in place; with dtypes "auto" and "int8" only by
-            `prepare_model`.
+            `prepare_answerer`.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
         features: store of the images' objects; None to extract them from the images.
@@ -153,12 +153,12 @@ class ExampleAnswerer:
         exact = predict_labels(FastModel(self._model, dtype="float32"))
         return measure_agreement(exact, predict_labels(self._apply_setup(self._setup)))
 
-    def prepare_model(
+    def prepare_answerer(
         self,
         get_agreement: Callable[[], Agreement] | None = None,
         notify: Callable[[str], None] = lambda line: None,
     ) -> BulkAnswerer[int]:
-        """With dtype "auto" or "int8" set the model up, after a comparison; do nothing where it is set up.
+        """Set the model up, with dtype "auto" or "int8" after a comparison; later calls return the same.
 
         Args:
             get_agreement: how the agreement is found; None for `agreement`.
@@ -191,7 +191,7 @@ class ExampleAnswerer:
         Yields:
             Indices and their class ids; every index comes once, but for those that are done.
         """
-        answerer = self.prepare_model()
+        answerer = self.prepare_answerer()
         for window in split_into_windows(indices, self._images.__getitem__, self._window_limits):
             if is_done(window):
                 continue

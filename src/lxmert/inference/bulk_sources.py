@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lxmert.data.image_files import ImageFile, extract_regions, require_extractor
+from lxmert.data.image_files import ImageFile, extract_region_table, require_extractor
 from lxmert.data.region_source import RegionSource
 from lxmert.inference.bulk_packing import WindowLimits
 from lxmert.vision.extractor import RegionExtractor
@@ -49,6 +49,6 @@ class ExtractedObjects:
 
     def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
         """See `ObjectSource.load`."""
-        return extract_regions(
+        return extract_region_table(
             {str(image): self._files[str(image)] for image in images}, self._extractor
         ).inputs

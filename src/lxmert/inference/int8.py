@@ -73,7 +73,7 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
         encoder.set_submodule(name, layer)
     for name, part in list(encoder.named_modules()):
         if isinstance(part, LxmertAttention):
-            part.fused_projection = joint_int8_product
+            part.fused_projection = fused_int8_linear
         elif isinstance(part, LxmertIntermediate) and isinstance(part.intermediate_act_fn, GELUActivation):
             encoder.set_submodule(name, _Int8Intermediate(layers[f"{name}.dense"]))
     model.save_pretrained = _reject_saving
@@ -176,16 +176,16 @@ class Int8Linear(nn.Module):
 
     def forward(self, states: Tensor | QuantizedRows) -> Tensor:
         """(…, N, I) -> (…, N, U)."""
-        return joint_int8_product((self,), states)
+        return fused_int8_linear((self,), states)
 
 
-def joint_int8_product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
+def fused_int8_linear(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
     """Apply layers of the same I inputs to (…, N, I) by one product, outputs concatenated to (…, N, U)."""
     return _float_product(layers, states).to(layers[0].dtype)
 
 
 def _float_product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
-    """Compute `joint_int8_product` in float32."""
+    """Compute `fused_int8_linear` in float32."""
     rows = states if isinstance(states, QuantizedRows) else quantize_rows(states, _row_dtype())
     weight, scale, bias = (
         torch.cat([getattr(layer, name) for layer in layers]) if len(layers) > 1 else getattr(layers[0], name)

@@ -84,7 +84,7 @@ class LxmertAttention(nn.Module):
 
     Attributes:
         fused_projection: computes queries, keys and values of the same states, and those of both directions
-            of a cross-attention, by one matrix product; None for one each. It pays if the joined weights are
+            of a cross-attention, by one matrix product; None for one each. It pays if the fused weights are
             kept, as `torch.compile` does with frozen weights.
     """
 

@@ -169,11 +169,11 @@ class InternalLossMixin(FlexibleInputs):
 
     def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """See Keras; infers the shapes of outputs before the first step, on some backends."""
-        kept, self.config.return_dict = self.config.return_dict, True
+        previous, self.config.return_dict = self.config.return_dict, True
         try:
             super()._symbolic_build(*args, **kwargs)  # type: ignore[misc]
         finally:
-            self.config.return_dict = kept
+            self.config.return_dict = previous
 
     def train_step(self, *state_and_data: Any) -> Any:
         """See `keras.Model`; labels given separately are added to the inputs."""

@@ -29,6 +29,6 @@ class EarlyStopping(TrainerCallback):
             control.should_training_stop = True
 
     def should_stop(self, log: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a run with this log has stopped."""
+        """Whether a run with this log has to stop."""
         scores = [self._sign * entry[self._score] for entry in log if self._score in entry]
         return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= self._patience

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.file_layouts import TaskFiles
-from lxmert.data.image_files import extract_regions, open_region_store
+from lxmert.data.image_files import extract_region_table, open_region_store
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
@@ -93,7 +93,7 @@ def run_model(
     """
     store = open_stores(features) if features else None
     answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress)
-    answerer.prepare_model(lambda: answerer.agreement(progress), notify)
+    answerer.prepare_answerer(lambda: answerer.agreement(progress), notify)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
     for indices, batch_labels in answerer.answer(answerer.order):
@@ -152,7 +152,7 @@ def load_regions(
         return open_region_store(store, examples.image_names(), expected, progress)
     extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
-    return extract_regions(
+    return extract_region_table(
         files, extractor, progress(f"Extracting regions of {examples.split.name} images", len(files))
     )
 

@@ -124,10 +124,10 @@ def predict_to_file(
         "settings": _describe_settings(model, batch_size, setup or ModelSetup()),
         "lxmert": __version__,
     }
-    shard = _shard(answerer.order, ranks)
+    shard = _contiguous_shard(answerer.order, ranks)
     with AnswerJournal(journal_folder(output), run_identity, ranks, overwrite=overwrite) as journal:
         already_answered = sum(index in journal.labels for index in shard)
-        answerer.prepare_model(lambda: _shared_agreement(answerer, journal, ranks, progress), notify)
+        answerer.prepare_answerer(lambda: _shared_agreement(answerer, journal, ranks, progress), notify)
         advance = progress(f"Answering {split} questions in {answerer.dtype}", len(shard))
         advance(already_answered)
         for indices, labels in answerer.answer(shard, journal.contains):
@@ -189,7 +189,7 @@ def _write_submission(
     return True
 
 
-def _shard(indices: Sequence[int], ranks: Ranks) -> Sequence[int]:
+def _contiguous_shard(indices: Sequence[int], ranks: Ranks) -> Sequence[int]:
     """The examples of one of several processes: a contiguous range, because neighbours share images."""
     start, end = (len(indices) * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1))
     return indices[start:end]

@@ -24,9 +24,9 @@ from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsE
 from lxmert.faults import is_int_in_range
 from lxmert.vision.external_models import (
     load_config,
-    local_model_path,
     require_model,
     require_name,
+    resolve_model_source,
     translate_forward_errors,
     translate_loading_errors,
 )
@@ -74,7 +74,7 @@ class TransformersDetector:
         _check_selection(max_objects, min_objects, score_threshold)
         if isinstance(model, (str, Path)):
             self.name: str | None = str(model)
-            model_path: str | None = local_model_path(self.name, revision)
+            model_path: str | None = resolve_model_source(self.name, revision)
             self.model = _load_detector(self.name, str(model_path), revision)
         else:
             self.model = require_model(model)

@@ -16,8 +16,10 @@ _TIMM_KINDS = {"timm_backbone", "timm_wrapper"}
 _MAX_REASON_CHARACTERS = 200
 
 
-def local_model_path(name: str, revision: str | None = None) -> str:
-    """Return the place for `transformers` to load a model from: a folder, downloaded from the hub if need be.
+def resolve_model_source(name: str, revision: str | None = None) -> str:
+    """Return what `transformers` loads a model from: a folder, or the hub's name where a revision is given.
+
+    A model of the hub is downloaded if need be.
 
     Args:
         name: a folder or hub name.
@@ -26,8 +28,8 @@ def local_model_path(name: str, revision: str | None = None) -> str:
     Raises:
         WeightsError: no such folder, and not found on the hub.
     """
-    is_local = revision is not None or Path(name).is_dir() or not is_hub_name(name)
-    return name if is_local else str(hub_folder(name))
+    is_used_as_given = revision is not None or Path(name).is_dir() or not is_hub_name(name)
+    return name if is_used_as_given else str(hub_folder(name))
 
 
 def load_config(name: str, model_path: str, model_kind: str, revision: str | None = None) -> Any:
@@ -35,7 +37,7 @@ def load_config(name: str, model_path: str, model_kind: str, revision: str | Non
 
     Args:
         name: the folder or hub name, for the error.
-        model_path: the result of `local_model_path` for it.
+        model_path: the result of `resolve_model_source` for it.
         model_kind: the kind of model, for the error: "vision model" or "object detector".
         revision: branch, tag or commit of the hub.
 

@@ -63,7 +63,8 @@ class GivenBoxes:
                 "expected one (N, 4) set each"
             )
         return [
-            encode_boxes(self, image, boxes) for image, boxes in zip(rgb_images, boxes_xyxy_px, strict=True)
+            encode_given_boxes(self, image, boxes)
+            for image, boxes in zip(rgb_images, boxes_xyxy_px, strict=True)
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class GivenBoxes:
         return {"kind": "given_boxes", "encoder": self.encoder.to_dict()}
 
 
-def encode_boxes(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
+def encode_given_boxes(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
     """Check boxes (N, 4) against the RGB image and encode them with `extractor.encoder`."""
     size_hw = (image.height, image.width)
     boxes = validate_given_boxes(boxes_xyxy_px, size_hw)

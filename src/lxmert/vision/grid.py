@@ -15,7 +15,7 @@ from torch import Tensor
 from lxmert.errors import ConfigurationError, RegionsError
 from lxmert.faults import is_int_in_range
 from lxmert.vision.extractor import BoxEncoder
-from lxmert.vision.given_boxes import encode_boxes
+from lxmert.vision.given_boxes import encode_given_boxes
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 
@@ -62,7 +62,7 @@ class RegularGrid:
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} places its own boxes; omit boxes, or use given_boxes")
         return [
-            encode_boxes(self, image, grid_tiles(self.rows, self.columns, (image.height, image.width)))
+            encode_given_boxes(self, image, grid_tiles(self.rows, self.columns, (image.height, image.width)))
             for image in as_rgb_list(images)
         ]
 

@@ -77,13 +77,13 @@ class Regions:
             raise RegionsError(f"tensors are on {', '.join(sorted(devices))}; move all to one device")
 
     @classmethod
-    def from_validated(cls, **fields: Any) -> Self:
+    def from_validated(cls, **values: Any) -> Self:
         """Create regions from fields that were validated before, without checking every number again.
 
         For readers of files that only ever held validated regions. New values go through the constructor.
         """
         regions = cls.__new__(cls)
-        regions.__dict__.update(fields)
+        regions.__dict__.update(values)
         return regions
 
     def __len__(self) -> int:

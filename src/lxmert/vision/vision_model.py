@@ -24,9 +24,9 @@ from lxmert.errors import ConfigurationError, WeightsError, first_line
 from lxmert.faults import is_int_in_range
 from lxmert.vision.external_models import (
     load_config,
-    local_model_path,
     require_model,
     require_name,
+    resolve_model_source,
     translate_forward_errors,
     translate_loading_errors,
 )
@@ -72,7 +72,7 @@ class VisionModel:
         is_complete = None not in (mean, std, channel_order)
         if isinstance(model, (str, Path)):
             self.name: str | None = str(model)
-            model_path: str | None = local_model_path(self.name)
+            model_path: str | None = resolve_model_source(self.name)
             self.model = _load_model(self.name, str(model_path))
         else:
             self.model = require_model(model)

@@ -84,7 +84,7 @@ class _Request(NamedTuple):
     Attributes:
         name: of the repository.
         prefix: the folder in it, "folder/", or "" for the repository itself.
-        options: the given ones of HUB_ARGUMENTS, but for `proxies` and `subfolder`.
+        options: those of HUB_ARGUMENTS that were given, but for `proxies` and `subfolder`.
         weights: as `hub_folder` takes it.
     """
 
@@ -94,7 +94,7 @@ class _Request(NamedTuple):
     weights: bool
 
     def select_options(self, *names: str) -> dict[str, Any]:
-        """The given ones of these options."""
+        """Those of the named options that were given."""
         return {name: self.options[name] for name in names if name in self.options}
 
 

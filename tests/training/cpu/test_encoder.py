@@ -10,7 +10,7 @@ from lxmert import LxmertForPreTraining, LxmertForQuestionAnswering
 from lxmert.model.encoder import LxmertEncoder
 from lxmert.training.cpu import linear_layers
 from lxmert.training.cpu.encoder import PackedEncoder, _PackedForward
-from lxmert.training.cpu.packing import PackedRows
+from lxmert.training.cpu.packing import PackingLayout
 from tests.model.small import enable_checkpointing, inputs, small_config, targets
 
 DROPOUTS = (
@@ -141,7 +141,7 @@ def test_hidden_dropout_applies_at_each_place(place: str, packed: bool, passes: 
 def test_attention_dropout_scales_kept_weights() -> None:
     encoder = model(packed=True, attention_probs_dropout_prob=0.25).lxmert.encoder
     attention = encoder.layer[0].attention.self
-    rows = PackedRows(None, 3, 200)
+    rows = PackingLayout(None, 3, 200)
     nothing = torch.zeros(3 * encoder.config.num_attention_heads, 200, attention.head_dim)
     packed_forward = _PackedForward(encoder, torch.float32, rows, rows)
     # All weights are alike, and the values are 1.
@@ -156,7 +156,7 @@ def test_hidden_dropout_scales_kept_states() -> None:
     output.LayerNorm = nn.Identity()
     nn.init.zeros_(output.dense.weight)
     nn.init.ones_(output.dense.bias)
-    rows = PackedRows(None, 3, 400)
+    rows = PackingLayout(None, 3, 400)
     nothing = torch.zeros(1200, output.dense.in_features, dtype=torch.float64)
     # What is added is 1 before dropout.
     added = _PackedForward(encoder, torch.float64, rows, rows)._residual(output, nothing, nothing)
@@ -300,13 +300,13 @@ def test_states_of_every_layer_are_those_of_the_plain_encoder() -> None:
 
 def test_hidden_states_are_padded_only_when_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     padded: list[Tensor] = []
-    restore = PackedRows.pad
+    restore = PackingLayout.pad
 
-    def restoring(self: PackedRows, rows: Tensor) -> Tensor:
+    def restoring(self: PackingLayout, rows: Tensor) -> Tensor:
         padded.append(rows)
         return restore(self, rows)
 
-    monkeypatch.setattr(PackedRows, "pad", restoring)
+    monkeypatch.setattr(PackingLayout, "pad", restoring)
     trained, counts = model(packed=True, **NO_DROPOUT).lxmert, []
     for with_hidden_states in (True, False):
         padded.clear()

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from lxmert.training.cpu.packing import PackedRows
+from lxmert.training.cpu.packing import PackingLayout
 
 
 def test_packed_rows_are_padded_to_multiple_with_zeros_without_gradient() -> None:
     mask = torch.tensor([[0.0, 0.0, -9.0], [0.0, -9.0, 0.0], [0.0, 0.0, 0.0]])[:, None, None, :]
-    rows = PackedRows(mask, 3, 3, multiple=4)
+    rows = PackingLayout(mask, 3, 3, multiple=4)
     states = torch.arange(18.0).reshape(3, 3, 2).requires_grad_()
     packed = rows.pack(states)
     assert packed[:, 0].tolist() == [0.0, 2.0, 6.0, 10.0, 12.0, 14.0, 16.0, 0.0]
@@ -26,7 +26,7 @@ def test_packed_rows_are_padded_to_multiple_with_zeros_without_gradient() -> Non
 @pytest.mark.parametrize(("multiple", "copies"), [(1, False), (3, False), (4, True)])
 def test_unmasked_states_are_copied_only_to_fill_up_rows(multiple: int, copies: bool) -> None:
     states = torch.arange(12.0).reshape(3, 2, 2)
-    rows = PackedRows(torch.zeros(3, 1, 1, 2), 3, 2, multiple)
+    rows = PackingLayout(torch.zeros(3, 1, 1, 2), 3, 2, multiple)
     packed = rows.pack(states)
     padded = rows.pad(packed)
     assert packed[:6].tolist() == states.flatten(0, 1).tolist()

@@ -154,16 +154,16 @@ def test_resumed_run_extracts_features_only_of_remaining_images(
     from lxmert.inference.bulk_packing import WindowLimits
 
     extracted: list[str] = []
-    extract_regions = bulk_sources.extract_regions
+    extract_region_table = bulk_sources.extract_region_table
 
     def recording_extract(files: dict[str, Any], extractor: Any) -> Any:
         if len(extracted) == 2 and "stop" in flags:
             raise KeyboardInterrupt
         extracted.extend(files)
-        return extract_regions(files, extractor)
+        return extract_region_table(files, extractor)
 
     monkeypatch.setattr(bulk_examples, "EXTRACTION_WINDOW", WindowLimits(images=1))
-    monkeypatch.setattr(bulk_sources, "extract_regions", recording_extract)
+    monkeypatch.setattr(bulk_sources, "extract_region_table", recording_extract)
     flags = ["stop"]
     command = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "parts.json"]
     assert predict(*command)[0] == 130

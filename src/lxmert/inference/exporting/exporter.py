@@ -169,19 +169,19 @@ class _ModelWriter:
         self.notify(f"exporting {type(self.model).__name__}")
         if self.options.file_format == "torch":
             write_program(self.model, self.signature, file)
-            return self._check_parity(ProgramScorer(file), exact=True), []
+            return self._measure_parity(ProgramScorer(file), exact=True), []
         if not self.options.int8:
             onnx_files.write_onnx(self.model, self.signature, file)
-            return self._check_parity(onnx_files.OnnxScorer(file), exact=True), []
+            return self._measure_parity(onnx_files.OnnxScorer(file), exact=True), []
         with TemporaryDirectory(dir=file.parent) as temporary:
             exact = Path(temporary) / file.name
             onnx_files.write_onnx(self.model, self.signature, exact)
-            float32 = self._check_parity(onnx_files.OnnxScorer(exact), exact=True)
+            float32 = self._measure_parity(onnx_files.OnnxScorer(exact), exact=True)
             self.notify("quantising the weights to 8 bits")
             onnx_files.write_int8(exact, file)
-        return float32, self._check_parity(onnx_files.OnnxScorer(file), exact=False)
+        return float32, self._measure_parity(onnx_files.OnnxScorer(file), exact=False)
 
-    def _check_parity(self, found: Scorer, *, exact: bool) -> list[Parity]:
+    def _measure_parity(self, found: Scorer, *, exact: bool) -> list[Parity]:
         self.notify("comparing the file with the model")
         reference = ModelScorer(self.model, self.signature)
         # Not by the model's own attention, which may be one for GPUs alone.

@@ -9,7 +9,7 @@ from lxmert.scenes.gqa.facts import Fact, HasValue, LacksValue
 from lxmert.scenes.gqa.meaning import Meaning, group_noun
 from lxmert.scenes.gqa.properties import operation
 from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
-from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_annotated
 from lxmert.scenes.questions.family import predicate
 
 
@@ -62,7 +62,7 @@ class VerifyBoth(Meaning):
         first, second = (scene_object.attribute(name) for name, _ in (self.first, self.second))
         words: dict[str, TextPieces | str] = {"the": wording.the(self.reference, relation=False)}
         words |= {"value": first, "value2": second}
-        return fill_template(f"{answer}, {{the}} is {{value}} and {{value2}}.", words)
+        return fill_annotated(f"{answer}, {{the}} is {{value}} and {{value2}}.", words)
 
 
 @dataclass(frozen=True)
@@ -128,5 +128,5 @@ def two_values_sentence(
         "value2": predicate(name, second),
     }
     if first == second:
-        return fill_template(f"{answer}, both {{the}} and {{the2}} are {{value}}.", words)
-    return fill_template(f"{answer}, {{the}} is {{value}} and {{the2}} is {{value2}}.", words)
+        return fill_annotated(f"{answer}, both {{the}} and {{the2}} are {{value}}.", words)
+    return fill_annotated(f"{answer}, {{the}} is {{value}} and {{the2}} is {{value2}}.", words)

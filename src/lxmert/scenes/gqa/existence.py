@@ -18,7 +18,7 @@ from lxmert.scenes.gqa.facts import (
 from lxmert.scenes.gqa.meaning import Meaning
 from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
 from lxmert.scenes.gqa.semantics import DIRECTIONS
-from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_annotated
 from lxmert.scenes.object_descriptions import Description
 
 
@@ -52,8 +52,8 @@ class Exist(Meaning):
 
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         if answer == "yes":
-            return fill_template("yes, there is {a}.", {"a": wording.a(self.description)})
-        return fill_template("no, there is no {one}.", {"one": wording.one(self.description)})
+            return fill_annotated("yes, there is {a}.", {"a": wording.a(self.description)})
+        return fill_annotated("no, there is no {one}.", {"one": wording.one(self.description)})
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ExistNot(Meaning):
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         start = "yes, there is {a}" if answer == "yes" else "no, there is no {one}"
         words = {"a": wording.a(self.description), "one": wording.one(self.description)}
-        return fill_template(f"{start} that is not {{value}}.", {**words, "value": self.value})
+        return fill_annotated(f"{start} that is not {{value}}.", {**words, "value": self.value})
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class ExistRelated(Meaning):
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         start = "yes, there is {a}" if answer == "yes" else "no, there is no {one}"
         words = {**self.fillers(wording), "side": DIRECTIONS[self.relation]}
-        return fill_template(f"{start} {{side}} {{origin}}.", words)
+        return fill_annotated(f"{start} {{side}} {{origin}}.", words)
 
 
 @dataclass(frozen=True)
@@ -209,12 +209,12 @@ class ExistTwo(Meaning):
         ]
         missing = [description for description in (self.first, self.second) if description not in present]
         if not missing:
-            return fill_template(
+            return fill_annotated(
                 f"{answer}, there is {{a}} and {{a2}}.",
                 {"a": wording.a(self.first), "a2": wording.a(self.second)},
             )
         if not present:
             words = {"one": wording.one(self.first), "one2": wording.one(self.second)}
-            return fill_template(f"{answer}, there is no {{one}} and no {{one2}}.", words)
+            return fill_annotated(f"{answer}, there is no {{one}} and no {{one2}}.", words)
         words = {"a": wording.a(present[0]), "one": wording.one(missing[0])}
-        return fill_template(f"{answer}, there is {{a}} but no {{one}}.", words)
+        return fill_annotated(f"{answer}, there is {{a}} but no {{one}}.", words)

@@ -12,7 +12,7 @@ from lxmert.scenes.gqa.references import GqaScene, ProgramBuilder
 from lxmert.scenes.gqa.samplers import SAMPLERS, MeaningSampler
 from lxmert.scenes.gqa.semantics import Semantic, execute_semantic
 from lxmert.scenes.gqa.templates import KINDS
-from lxmert.scenes.gqa.wording import AnnotatedText, Wording, fill_template
+from lxmert.scenes.gqa.wording import AnnotatedText, Wording, fill_annotated
 from lxmert.scenes.programs import AmbiguousProgramError
 from lxmert.scenes.questions.generation import WORDS_MAX, split_words
 
@@ -133,7 +133,7 @@ def realise(
     kind = meaning.kinds[int(kind_choice * len(meaning.kinds))]
     templates = KINDS[kind].templates
     wording = Wording(gqa_scene, rng)
-    question_text = fill_template(templates[int(template_choice * len(templates))], meaning.fillers(wording))
+    question_text = fill_annotated(templates[int(template_choice * len(templates))], meaning.fillers(wording))
     if len(split_words(question_text.text)) > WORDS_MAX:
         return None
     full_answer = meaning.full_answer(answer, gqa_scene, wording)

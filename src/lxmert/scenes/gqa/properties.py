@@ -16,7 +16,7 @@ from lxmert.scenes.gqa.references import (
     ObjectReference,
     ProgramBuilder,
 )
-from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_annotated
 from lxmert.scenes.questions.family import predicate
 
 _LOCATION_SENTENCES = {
@@ -34,12 +34,12 @@ def _sentence(
     reference: ObjectReference, name: str, value: str, wording: Wording, start: str = ""
 ) -> AnnotatedText:
     if reference == SCENE:
-        return fill_template(
+        return fill_annotated(
             f"{start}the most common {name.removeprefix('main ')} is {{value}}.", {"value": value}
         )
     template = start + _LOCATION_SENTENCES.get(name, "{the} is {value}.")
     shown = value if name in PLACE_PROPERTIES else predicate(name, value)
-    return fill_template(template, {"the": wording.the(reference, relation=False), "value": shown})
+    return fill_annotated(template, {"the": wording.the(reference, relation=False), "value": shown})
 
 
 class _SingleObjectMeaning(Meaning):

@@ -12,7 +12,7 @@ from lxmert.scenes.gqa.facts import OPPOSITE, Fact
 from lxmert.scenes.gqa.meaning import Meaning, group_noun
 from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
 from lxmert.scenes.gqa.semantics import DIRECTIONS
-from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_annotated
 from lxmert.scenes.object_descriptions import Description
 
 
@@ -77,7 +77,7 @@ class VerifyRelation(_RelationMeaning):
 
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         words = {**self.common_fillers(wording), "side": DIRECTIONS[self.relation_for(answer)]}
-        return fill_template(f"{answer}, {{the}} is {{side}} {{the2}}.", words)
+        return fill_annotated(f"{answer}, {{the}} is {{side}} {{the2}}.", words)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ChooseRelation(_RelationMeaning):
         return {**self.common_fillers(wording), "value": self.options[0], "value2": self.options[1]}
 
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
-        return fill_template(
+        return fill_annotated(
             "{the} is {side} {the2}.", {**self.common_fillers(wording), "side": DIRECTIONS[answer]}
         )
 
@@ -181,7 +181,7 @@ class AllSame(Meaning):
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         same = (answer == "yes") != self.different
         predicate = "the same {attribute}" if same else "different {attributes}"
-        return fill_template(f"{answer}, the {{many}} have {predicate}.", dict(self.fillers(wording)))
+        return fill_annotated(f"{answer}, the {{many}} have {predicate}.", dict(self.fillers(wording)))
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Larger(_TwoObjectMeaning):
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         large, small = self._in_order(answer)
         words = {"the": wording.the(large), "the2": wording.the(small)}
-        return fill_template("{the} is larger than {the2}.", words)
+        return fill_annotated("{the} is larger than {the2}.", words)
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         names = [group_noun(reference) for reference in self.references]

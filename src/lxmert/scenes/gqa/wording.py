@@ -26,7 +26,7 @@ class AnnotatedText(NamedTuple):
     places: dict[str, str]
 
 
-def fill_template(template: str, fillers: Mapping[str, TextPieces | str]) -> AnnotatedText:
+def fill_annotated(template: str, fillers: Mapping[str, TextPieces | str]) -> AnnotatedText:
     """Fill a template with words; the first letter of the sentence is capitalised."""
     parts = _PLACEHOLDER.split(template)
     pieces: list[tuple[str, str | None]] = []

@@ -20,7 +20,7 @@ from lxmert.model.attention import LxmertAttention, LxmertAttentionOutput
 from lxmert.model.encoder import LxmertEncoder, LxmertEncoderOutput, LxmertOutput
 from lxmert.training.cpu.dropout import Dropout
 from lxmert.training.cpu.linear_layers import ROWS_MULTIPLE, linear
-from lxmert.training.cpu.packing import PackedRows
+from lxmert.training.cpu.packing import PackingLayout
 
 
 class PackedEncoder(LxmertEncoder):
@@ -58,8 +58,8 @@ class PackedEncoder(LxmertEncoder):
             autocast = torch.is_autocast_enabled("cpu")
             dtype = torch.get_autocast_dtype("cpu") if autocast else lang_feats.dtype
             multiple = ROWS_MULTIPLE if dtype == torch.bfloat16 else 1
-            words = PackedRows(lang_attention_mask, len(lang_feats), lang_feats.shape[1], multiple)
-            objects = PackedRows(visual_attention_mask, len(visual_feats), visual_feats.shape[1], multiple)
+            words = PackingLayout(lang_attention_mask, len(lang_feats), lang_feats.shape[1], multiple)
+            objects = PackingLayout(visual_attention_mask, len(visual_feats), visual_feats.shape[1], multiple)
             if words.has_first_of_each and objects.has_any_of_each:
                 packed_forward = _PackedForward(
                     self,
@@ -96,8 +96,8 @@ class PackedEncoder(LxmertEncoder):
 class _PackedForward:
     """One pass through an encoder.
 
-    States are rows, (N, H), everywhere but inside an attention, where positions attend to each other. A
-    layer:
+    States are rows, (N, H), everywhere but inside an attention, where positions attend to each other.
+    A layer:
 
         states --one product--> (N, 3H) --padded--> queries, keys, values of each head (`_project`)
                --scores, softmax, dropout, mixed values--> (B, P, H) --packed--> (N, H) (`_attend`)
@@ -121,19 +121,19 @@ class _PackedForward:
         self,
         encoder: LxmertEncoder,
         dtype: torch.dtype,
-        words: PackedRows,
-        objects: PackedRows,
+        words: PackingLayout,
+        objects: PackingLayout,
         *,
         first_word_only: bool = False,
         by_layer: bool = True,
     ) -> None:
         self._encoder = encoder
-        # Of states between layers, as autocast keeps them too.
+        # As under autocast, states between layers have the dtype of the weights.
         self._state_dtype = encoder.visn_fc.visn_fc.weight.dtype
         self._matmul_dtype = dtype
         self._words = words
         self._objects = objects
-        self._first = PackedRows(None, words.shape[0], 1)
+        self._first = PackingLayout(None, words.shape[0], 1)
         self._first_word_only = first_word_only
         self._by_layer = by_layer
 
@@ -168,7 +168,7 @@ class _PackedForward:
             objects_to_objects=None,
         )
 
-    def _record_states(self, by_layer: list[Tensor], states: Tensor, rows: PackedRows) -> None:
+    def _record_states(self, by_layer: list[Tensor], states: Tensor, rows: PackingLayout) -> None:
         """Append the states (N, H) after a layer, as (B, P, H), where they are asked for."""
         if self._by_layer:
             by_layer.append(rows.pad(states))
@@ -182,7 +182,7 @@ class _PackedForward:
         box = parts.box_layer_norm(linear(boxes.to(self._matmul_dtype), parts.box_fc).to(self._state_dtype))
         return Dropout(parts.dropout.p)((feature + box) / 2)
 
-    def _layer(self, layer: Any, states: Tensor, rows: PackedRows) -> Tensor:
+    def _layer(self, layer: Any, states: Tensor, rows: PackingLayout) -> Tensor:
         states = self._self_attention(layer.attention, states, rows)
         return self._feed_forward(layer.intermediate, layer.output, states)
 
@@ -209,16 +209,16 @@ class _PackedForward:
         self,
         attention: LxmertAttention,
         states: Tensor,
-        rows: PackedRows,
+        rows: PackingLayout,
         context: Tensor,
-        context_rows: PackedRows,
+        context_rows: PackingLayout,
     ) -> Tensor:
         """What states take from others: rows (N, H) of the first."""
         (query,) = self._project(states, rows, attention.query)
         key, value = self._project(context, context_rows, attention.key, attention.value)
         return self._attend(attention, query, key, value, rows, context_rows)
 
-    def _self_attention(self, block: Any, states: Tensor, rows: PackedRows) -> Tensor:
+    def _self_attention(self, block: Any, states: Tensor, rows: PackingLayout) -> Tensor:
         attention = block.self
         layers = attention.query, attention.key, attention.value
         query, key, value = self._project(states, rows, *layers)
@@ -237,11 +237,11 @@ class _PackedForward:
         mixed_objects = self._attend(attention, object_query, word_key, word_value, objects, words)
         return self._residual(block.output, torch.cat([mixed_words, mixed_objects]), states).split(sizes)
 
-    def _project(self, states: Tensor, rows: PackedRows, *layers: nn.Linear) -> tuple[Tensor, ...]:
+    def _project(self, states: Tensor, rows: PackingLayout, *layers: nn.Linear) -> tuple[Tensor, ...]:
         """States (N, H) by each linear layer, as heads: (B*A, P, d) each."""
         return self._heads(linear(states.to(self._matmul_dtype), *layers), rows, len(layers))
 
-    def _heads(self, projected: Tensor, rows: PackedRows, count: int) -> tuple[Tensor, ...]:
+    def _heads(self, projected: Tensor, rows: PackingLayout, count: int) -> tuple[Tensor, ...]:
         """(N, count * H) -> `count` times (B*A, P, d)."""
         heads = self._encoder.config.num_attention_heads
         padded = rows.pad(projected).unflatten(-1, (count, heads, -1))  # (B, P, count, A, d)
@@ -253,8 +253,8 @@ class _PackedForward:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        query_rows: PackedRows,
-        key_rows: PackedRows,
+        query_rows: PackingLayout,
+        key_rows: PackingLayout,
     ) -> Tensor:
         """What queries (B*A, P, d) take from keys and values (B*A, Q, d): rows (N, H) of the queries."""
         scores = torch.bmm(query, key.transpose(1, 2))  # (B*A, P, Q)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class PackedRows:
+class PackingLayout:
     """Which positions of padded sequences are rows, the others being padding.
 
     Behind the rows of a mask stand empty ones, which fill up their number; no gradient comes from them. A

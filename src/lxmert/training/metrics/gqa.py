@@ -140,7 +140,7 @@ def gqa_scores(
         for question in by_id.values()
         if question.is_balanced and (only is None or question.question_id in only)
     ]
-    missing = _check(predictions, scored, allow_missing)
+    missing = _count_missing(predictions, scored, allow_missing)
     correct = [predictions.get(question.question_id) == question.answer for question in scored]
     consistent, reason = gqa_consistency.consistency(
         predictions, scored, by_id, consistency, allow_missing=allow_missing, progress=progress
@@ -166,8 +166,8 @@ def gqa_scores(
     )
 
 
-def _check(predictions: Mapping[str, str], scored: Sequence[GqaExample], allow_missing: bool) -> int:
-    """Refuse what cannot be scored; returns the number of missing predictions."""
+def _count_missing(predictions: Mapping[str, str], scored: Sequence[GqaExample], allow_missing: bool) -> int:
+    """Return the number of missing predictions; raise for what cannot be scored."""
     if not scored:
         raise DataError("there is no balanced question to score; GQA's metrics use only those")
     unanswered = next((question for question in scored if question.answer is None), None)

@@ -92,7 +92,7 @@ def nlvr2_scores(
         DataError: There is no example, one lacks a label or prediction, or a prediction has a wrong type.
     """
     examples = list(examples)
-    missing = _check(predictions, examples, allow_missing)
+    missing = _count_missing(predictions, examples, allow_missing)
     correct = unclear = predicted_true = 0
     consistent: dict[str, bool] = {}
     for example in examples:
@@ -114,8 +114,10 @@ def nlvr2_scores(
     )
 
 
-def _check(predictions: Mapping[str, bool | str], examples: list[Nlvr2Example], allow_missing: bool) -> int:
-    """Refuse what cannot be scored; returns the number of missing predictions."""
+def _count_missing(
+    predictions: Mapping[str, bool | str], examples: list[Nlvr2Example], allow_missing: bool
+) -> int:
+    """Return the number of missing predictions; raise for what cannot be scored."""
     if not examples:
         raise DataError("there is no example to score")
     unlabelled = next((example for example in examples if example.label is None), None)

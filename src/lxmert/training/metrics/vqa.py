@@ -121,7 +121,7 @@ def vqa_accuracy(
         DataError: There is no question, a question has no answers, or the predictions are for others.
     """
     examples = list(examples)
-    missing = _check(predictions, examples, allow_missing)
+    missing = _count_missing(predictions, examples, allow_missing)
     accuracies = [
         question_accuracy(predictions[example.question_id], example.answers, example.annotators, evaluator)
         if example.question_id in predictions
@@ -148,8 +148,10 @@ def vqa_accuracy(
     )
 
 
-def _check(predictions: Mapping[int, str], examples: Sequence[VqaExample], allow_missing: bool) -> int:
-    """Refuse what cannot be scored; returns the number of missing predictions."""
+def _count_missing(
+    predictions: Mapping[int, str], examples: Sequence[VqaExample], allow_missing: bool
+) -> int:
+    """Return the number of missing predictions; raise for what cannot be scored."""
     if not examples:
         raise DataError("there is no question to score")
     unanswered = next((example for example in examples if not example.answers), None)

@@ -40,7 +40,7 @@ TASK_INDEX = {task: index for index, task in enumerate(TASKS)}
 
 
 class TargetCounts(NamedTuple):
-    """Amounts of each task's targets in a batch, in the order of TASKS; 0 without targets.
+    """Counts and total weights of each task's targets in a batch, in the order of TASKS; 0 without targets.
 
     Attributes:
         terms: (T,) terms of the model's mean: labelled words, pairs, real objects, labelled questions.
