@@ -15,6 +15,7 @@ from PIL import Image
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_store
 from lxmert.data.feature_store.encoding import EncodedImage
+from lxmert.scenes import make_scenes
 from lxmert.vision.build import build_extractor
 from lxmert.vision.images import load_image
 from tests.command_line import CommandLine
@@ -289,8 +290,6 @@ def test_model_option_uses_extractor_of_model_folder(lxmert: CommandLine, tmp_pa
 
 
 def test_boxes_option_reads_coco_file(lxmert: CommandLine, tmp_path: Path) -> None:
-    from lxmert.scenes import make_scenes
-
     make_scenes(tmp_path / "data", 10, 1, questions_per_image=1, progress=False)
     given = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
     instances = tmp_path / "data" / "annotations" / "instances_val.json"
@@ -325,8 +324,6 @@ def test_object_count_options_with_boxes_are_rejected(
 def test_embedded_detector_finds_objects_or_describes_given_boxes(
     lxmert: CommandLine, tmp_path: Path
 ) -> None:
-    from lxmert.scenes import make_scenes
-
     make_scenes(tmp_path / "data", 10, 2, questions_per_image=1, progress=False)
     words = ["extract", tmp_path / "data" / "images" / "val"]
     assert lxmert.run(*words, "-o", tmp_path / "found")[0] == 0

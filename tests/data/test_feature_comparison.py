@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert.data.feature_comparison import compare_features, pair_boxes
+from lxmert.data.feature_exchange import import_tsv
 from lxmert.data.feature_sources import open_source
 from lxmert.data.feature_store import FeatureStore
 from lxmert.errors import DataError
@@ -151,8 +152,6 @@ def test_comparison_without_common_image_raises_error_with_examples() -> None:
 
 
 def test_open_source_reads_store_and_tsv_and_rejects_other_files(tmp_path: Path, shared_data: Path) -> None:
-    from lxmert.data.feature_exchange import import_tsv
-
     real = shared_data / "features" / "train2014_obj36.tsv"
     import_tsv(real, tmp_path / "store", dtype="float16")
     found = compare_features(open_source(real), open_source(tmp_path / "store"))

@@ -16,7 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest, verify_store
+from lxmert.data.feature_store import (
+    FeatureStore,
+    FeatureStoreWriter,
+    StoreManifest,
+    encode_image,
+    verify_store,
+)
 from lxmert.data.feature_store.layout import ENTRY_BYTES, Entry
 from lxmert.data.feature_store.summary import summarise
 from lxmert.errors import DataError, RegionsError
@@ -251,8 +257,6 @@ def _private_bytes() -> int:
 
 
 def test_box_outside_image_by_rounding_is_clamped_when_read(tmp_path: Path) -> None:
-    from lxmert.data.feature_store import encode_image
-
     original_boxes = np.array([[0, 0, 83.4, 61]], np.float32)
     regions = Regions(torch.from_numpy(original_boxes), torch.ones(1, DIM), (61, 83), EXTRACTOR)
     with FeatureStoreWriter(tmp_path / "store", manifest()) as writer:

@@ -17,7 +17,9 @@ from lxmert.data.masking import ObjectMasking, WordMasking
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.pretraining_dataset import PretrainingCollator, PretrainingDataset, PretrainingSettings
 from lxmert.data.region_source import RegionSource, open_regions
+from lxmert.data.token_table import TokenTable
 from lxmert.errors import DataError
+from lxmert.texts import encode_texts
 from lxmert.tokenization import LxmertTokenizerFast
 from tests.data.binomial import assert_binomial_count
 from tests.data.stores import random_regions, write_store
@@ -402,8 +404,6 @@ def image_of_row(regions: RegionSource, row: int) -> int:
 
 
 def test_token_ids_above_65535_do_not_overflow() -> None:
-    from lxmert.data.token_table import TokenTable
-
     words = {**{f"[unused{n}]": n for n in range(66_000)}, **dict.fromkeys([])}
     vocabulary = {text: number for number, text in enumerate([*SPECIAL, *words, "last"])}
     tokenizer = LxmertTokenizerFast(vocab=vocabulary)
@@ -415,8 +415,6 @@ def test_token_ids_above_65535_do_not_overflow() -> None:
 
 
 def test_token_table_equals_tokenizer_output() -> None:
-    from lxmert.data.token_table import TokenTable
-
     texts = ["Other1 otHer2, word3!", " [MASK] other5 [SEP] \u00e9", "other4 " * 9, "", "w\u00f6rd1\tother9"]
     # Of the last call, which neither length nor padding may be taken from.
     TOKENIZER("other1 other2", truncation=True, max_length=4, padding="max_length")
@@ -430,8 +428,6 @@ def test_token_table_equals_tokenizer_output() -> None:
 
 def test_token_table_accepts_slow_tokenizer() -> None:
     from transformers import PreTrainedTokenizer
-
-    from lxmert.data.token_table import TokenTable
 
     class Letters(PreTrainedTokenizer):
         vocab_size = 9
@@ -451,8 +447,6 @@ def test_token_table_accepts_slow_tokenizer() -> None:
 
 
 def test_token_table_rejects_lone_surrogate_and_accepts_emoji() -> None:
-    from lxmert.data.token_table import TokenTable
-
     assert len(TokenTable(["dog \U0001f44d", "\u00e9"], TOKENIZER, 9)) == 2
     with pytest.raises(
         DataError, match=r"sentence str 'a \\udc4d dog': character 2 is half of a surrogate pair"
@@ -463,9 +457,6 @@ def test_token_table_rejects_lone_surrogate_and_accepts_emoji() -> None:
 def test_truncation_length_is_not_changed_by_other_threads() -> None:
     """A tokenizer keeps the last length in itself; here another thread sets its own amid every call."""
     from concurrent.futures import ThreadPoolExecutor
-
-    from lxmert.data.token_table import TokenTable
-    from lxmert.texts import encode_texts
 
     text = " ".join(["other1"] * 30)
     with ThreadPoolExecutor(2) as threads:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest, encode_image
 from lxmert.data.feature_store import parts as store_parts
 from lxmert.data.joined_stores import JoinedStores, open_stores
 from lxmert.data.region_source import ImageNameIndex, RegionSource, open_regions
@@ -119,8 +119,6 @@ def test_boxes_outside_image_by_rounding_error_are_clamped(tmp_path: Path) -> No
     clamped = Regions(boxes, regions.features, regions.size_hw, EXTRACTOR)
     original_boxes = boxes.numpy().copy()
     original_boxes[1, 2] += 0.5
-    from lxmert.data.feature_store import encode_image
-
     manifest = StoreManifest(DIM, "float32", EXTRACTOR)
     with FeatureStoreWriter(tmp_path, manifest) as writer:
         writer.append(encode_image("x", clamped, manifest, original_boxes))

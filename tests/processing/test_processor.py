@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from lxmert import LxmertConfig, LxmertForQuestionAnswering
 from lxmert.answers import Answer
 from lxmert.errors import (
     ConfigurationError,
@@ -243,9 +244,6 @@ def test_batch_moves_to_device():
 
 
 def test_batch_of_processor_is_accepted_by_model_unchanged():
-    model_module = pytest.importorskip("lxmert.model", exc_type=ImportError)
-    from lxmert.configuration import LxmertConfig
-
     config = LxmertConfig(
         vocab_size=len(WORDS),
         hidden_size=16,
@@ -257,7 +255,7 @@ def test_batch_of_processor_is_accepted_by_model_unchanged():
         visual_feat_dim=48,
         num_qa_labels=3,
     )
-    model = model_module.LxmertForQuestionAnswering(config).eval()
+    model = LxmertForQuestionAnswering(config).eval()
     processor = build_processor(answers=["yes", "no", "red"])
     batch = processor(
         images=[picture(), picture(seed=1)], text=["what is this ?", "the cat"], boxes=[BOXES, BOXES[:1]]

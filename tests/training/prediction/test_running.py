@@ -21,8 +21,9 @@ from lxmert import LxmertForQuestionAnswering, LxmertProcessor
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Purpose
-from lxmert.inference import bulk_examples
+from lxmert.inference import bulk_examples, bulk_sources
 from lxmert.inference.bulk_journal import AnswerJournal
+from lxmert.inference.bulk_packing import WindowLimits
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import load_regions, run_model
 from lxmert.training.task_registry import get_task
@@ -150,9 +151,6 @@ def test_resumed_run_extracts_features_only_of_remaining_images(
     predict: Predict,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from lxmert.inference import bulk_sources
-    from lxmert.inference.bulk_packing import WindowLimits
-
     extracted: list[str] = []
     extract_region_table = bulk_sources.extract_region_table
 
