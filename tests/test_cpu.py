@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from transformers import ViTConfig, ViTModel
 
 from lxmert import LxmertForQuestionAnswering, LxmertPredictor, cpu
 from lxmert.cpu import fast_linear_layers, onednn_linear
@@ -18,6 +17,7 @@ from lxmert.vision.detr import TransformersDetector
 from lxmert.vision.vision_model import VisionModel
 from tests.inference.adapters import add_adapters
 from tests.model.small import inputs, small_config
+from tests.vision.small_backbones import small_vit
 from tests.vision.small_detectors import small_detector, small_processor
 
 Shapes = list[tuple[int, ...]]
@@ -167,8 +167,7 @@ def _run_fast_model(shapes: Shapes) -> None:
 
 
 def _run_vision_model(_: Shapes) -> None:
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    VisionModel(ViTModel(ViTConfig(**sizes, image_size=16, patch_size=8)))(torch.rand(1, 3, 16, 16))
+    VisionModel(small_vit(width=8))(torch.rand(1, 3, 16, 16))
 
 
 def _run_detector(_: Shapes) -> None:

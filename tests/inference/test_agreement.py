@@ -5,25 +5,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lxmert import LxmertConfig, LxmertForQuestionAnswering
+from lxmert import LxmertForQuestionAnswering
 from lxmert.inference.agreement import Agreement, CachingObjectSource, compare_dtypes, labels_where_finite
 from lxmert.inference.fast_model import FastModel
+from tests.model.small import small_config
 
 
 @pytest.fixture
 def model() -> LxmertForQuestionAnswering:
     torch.manual_seed(3)
-    config = LxmertConfig(
-        vocab_size=13,
-        hidden_size=8,
-        num_attention_heads=2,
-        intermediate_size=12,
-        l_layers=1,
-        x_layers=1,
-        r_layers=1,
-        visual_feat_dim=5,
-        num_qa_labels=3,
-    )
+    config = small_config(vocab_size=13, visual_feat_dim=5, num_qa_labels=3)
     model = LxmertForQuestionAnswering(config)
     model.register_buffer("scale", torch.rand(3), persistent=False)
     return model

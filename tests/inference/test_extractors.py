@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 from PIL import Image
-from transformers import ViTConfig, ViTModel
 
 from lxmert.errors import ConfigurationError, LxmertError, WeightsError
 from lxmert.inference.extractors import extractor_spec, load_extractor
@@ -19,6 +18,7 @@ from lxmert.vision import (
 )
 from tests.local_server import LocalServer, serving
 from tests.vision.faster_rcnn.random_detectors import random_detector
+from tests.vision.small_backbones import small_vit
 from tests.vision.small_detectors import save_detector
 
 
@@ -126,12 +126,7 @@ def test_load_extractor_puts_network_on_given_device(tmp_path):
 
 def test_hub_detectors_and_backbones_load_offline_once_cached(tmp_path, monkeypatch):
     save_detector(tmp_path / "detector", "rt_detr")
-    small_vit = ViTModel(
-        ViTConfig(
-            hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=16
-        )
-    )
-    small_vit.save_pretrained(tmp_path / "backbone")
+    small_vit(width=8).save_pretrained(tmp_path / "backbone")
     repositories = {"someone/detector": tmp_path / "detector", "someone/backbone": tmp_path / "backbone"}
     picture = Image.new("RGB", (40, 30), (200, 40, 40))
     with serving(LocalServer(repositories)) as server:

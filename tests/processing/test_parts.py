@@ -43,6 +43,7 @@ from tests.processing.builders import (
     tokenizer,
 )
 from tests.vision.faster_rcnn.random_detectors import random_detector
+from tests.vision.small_backbones import small_vit
 
 
 def test_processor_can_be_copied_and_pickled():
@@ -157,17 +158,7 @@ def test_absent_folder_raises_one_line_error(tmp_path):
 
 
 def test_saving_in_memory_extractor_raises_before_writing(tmp_path):
-    from transformers import ViTConfig, ViTModel
-
-    config = ViTConfig(
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        image_size=16,
-        patch_size=8,
-    )
-    processor = LxmertProcessor(tokenizer(), GivenBoxes(BackboneEncoder(ViTModel(config))), answers=["yes"])
+    processor = LxmertProcessor(tokenizer(), GivenBoxes(BackboneEncoder(small_vit(width=8))), answers=["yes"])
     assert "backbone" in repr(processor)
     assert processor(images=picture(), boxes=BOXES)["visual_feats"].shape == (1, 2, 8)
     with pytest.raises(ConfigurationError, match="created in memory"):

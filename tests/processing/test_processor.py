@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lxmert import LxmertConfig, LxmertForQuestionAnswering
+from lxmert import LxmertForQuestionAnswering
 from lxmert.answers import Answer
 from lxmert.errors import (
     ConfigurationError,
@@ -28,6 +28,7 @@ from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.vision import GivenBoxes, PooledPixels
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
 from tests.local_server import LocalServer, serving
+from tests.model.small import small_config
 from tests.processing.builders import (
     ASK,
     BOXES,
@@ -244,17 +245,7 @@ def test_batch_moves_to_device():
 
 
 def test_batch_of_processor_is_accepted_by_model_unchanged():
-    config = LxmertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_attention_heads=2,
-        intermediate_size=16,
-        l_layers=1,
-        x_layers=1,
-        r_layers=1,
-        visual_feat_dim=48,
-        num_qa_labels=3,
-    )
+    config = small_config(vocab_size=len(WORDS), visual_feat_dim=48, num_qa_labels=3)
     model = LxmertForQuestionAnswering(config).eval()
     processor = build_processor(answers=["yes", "no", "red"])
     batch = processor(

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lxmert import LxmertConfig, LxmertForQuestionAnswering
+from lxmert import LxmertForQuestionAnswering
 from lxmert.answers import ANSWERS_FILE
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.downloads import PublishedFile
 from lxmert.errors import VocabularyError
 from lxmert.training.answer_head import load_model_answers, match_answers, set_answers
+from tests.model.small import small_config
 
 
 @pytest.mark.parametrize(
@@ -60,17 +61,7 @@ def test_answers_of_model_folder_keep_their_order(tmp_path: Path) -> None:
 
 
 def small_model(answers: int) -> LxmertForQuestionAnswering:
-    config = LxmertConfig(
-        vocab_size=20,
-        hidden_size=8,
-        num_attention_heads=2,
-        intermediate_size=12,
-        l_layers=1,
-        x_layers=1,
-        r_layers=0,
-        visual_feat_dim=5,
-        num_qa_labels=answers,
-    )
+    config = small_config(num_qa_labels=answers)
     model = LxmertForQuestionAnswering(config)
     torch.nn.init.normal_(model.answer_head.logit_fc[3].bias)
     return model

@@ -11,7 +11,6 @@ from transformers import (
     ResNetBackbone,
     ResNetConfig,
     ResNetModel,
-    ViTConfig,
     ViTMAEConfig,
     ViTMAEModel,
     ViTModel,
@@ -29,6 +28,7 @@ from lxmert.vision import (
 )
 from lxmert.vision.vision_model import VisionModel, resize_to_unit_tensor
 from tests.synthetic_images import noise_image
+from tests.vision.small_backbones import small_vit
 
 
 def mean_under(values, left, top, right, bottom):
@@ -218,19 +218,6 @@ def test_descriptions_with_faults_are_rejected(spec, words):
         build_extractor(spec)
 
 
-def tiny_vit():
-    torch.manual_seed(3)
-    config = ViTConfig(
-        hidden_size=12,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        image_size=16,
-        patch_size=8,
-    )
-    return ViTModel(config)
-
-
 def tiny_resnet(kind=ResNetModel):
     torch.manual_seed(4)
     config = ResNetConfig(
@@ -249,7 +236,7 @@ BOXES = torch.tensor([[0.0, 0.0, 30.0, 20.0], [3.3, 4.4, 8.8, 9.9], [11.2, 7.1, 
 
 @pytest.mark.parametrize(
     ("model", "size", "width"),
-    [(tiny_vit(), None, 12), (tiny_resnet(), 32, 6), (tiny_resnet(ResNetBackbone), 32, 6)],
+    [(small_vit(), None, 12), (tiny_resnet(), 32, 6), (tiny_resnet(ResNetBackbone), 32, 6)],
     ids=["vit", "resnet", "backbone"],
 )
 def test_backbone_encodes_each_box_independently_of_the_others(model, size, width):
@@ -267,7 +254,7 @@ def test_backbone_encodes_each_box_independently_of_the_others(model, size, widt
 
 
 def test_backbone_feature_is_mean_of_tokens_of_normalised_crop():
-    model = tiny_vit()
+    model = small_vit()
     encoder = BackboneEncoder(model, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
     image = Image.new("RGB", (40, 40), (255, 0, 0))
     image.paste((0, 255, 51), (10, 5, 30, 25))
@@ -289,7 +276,7 @@ def test_masked_autoencoder_is_rejected_but_its_weights_load_as_plain_vit(tmp_pa
     ViTModel.from_pretrained(tmp_path / "masked", add_pooling_layer=False).save_pretrained(tmp_path / "plain")
     found = BackboneEncoder(tmp_path / "plain")(noise_image(20, 30), BOXES[:1])
     masked.config.mask_ratio = 0.0
-    pixels = VisionModel(tiny_vit()).normalisation(
+    pixels = VisionModel(small_vit()).normalisation(
         resize_to_unit_tensor(noise_image(20, 30), (16, 16), BOXES[0])[None]
     )
     with torch.no_grad():
@@ -298,23 +285,23 @@ def test_masked_autoencoder_is_rejected_but_its_weights_load_as_plain_vit(tmp_pa
 
 
 def test_identity_changes_with_weights_size_and_normalisation():
-    other = tiny_vit()
+    other = small_vit()
     with torch.no_grad():
         other.layernorm.bias[0] += 1e-3
     identities = {
-        BackboneEncoder(tiny_vit()).identity,
+        BackboneEncoder(small_vit()).identity,
         BackboneEncoder(other).identity,
         BackboneEncoder(tiny_resnet(), size=16).identity,
         BackboneEncoder(tiny_resnet(), size=32).identity,
         BackboneEncoder(tiny_resnet(), size=32, mean=(0.5, 0.5, 0.5)).identity,
     }
     assert len(identities) == 5
-    assert BackboneEncoder(tiny_vit()).identity == BackboneEncoder(tiny_vit()).identity
+    assert BackboneEncoder(small_vit()).identity == BackboneEncoder(small_vit()).identity
 
 
 def test_backbone_loaded_from_folder_is_rebuilt_from_its_description(tmp_path):
     folder = tmp_path / "tiny-vit"
-    tiny_vit().save_pretrained(folder)
+    small_vit().save_pretrained(folder)
     normalisation = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4], "image_processor_type": "X"}
     (folder / "preprocessor_config.json").write_text(json.dumps(normalisation))
     encoder = BackboneEncoder(str(folder))
@@ -333,7 +320,7 @@ def test_backbone_loaded_from_folder_is_rebuilt_from_its_description(tmp_path):
 
 def test_backbone_created_in_memory_has_no_description():
     with pytest.raises(ConfigurationError, match="created in memory"):
-        BackboneEncoder(tiny_vit()).to_dict()
+        BackboneEncoder(small_vit()).to_dict()
 
 
 def test_folder_without_model_is_rejected_in_one_line(tmp_path):
@@ -347,4 +334,4 @@ def test_folder_without_model_is_rejected_in_one_line(tmp_path):
 )
 def test_invalid_backbone_settings_are_rejected(settings):
     with pytest.raises(ConfigurationError):
-        BackboneEncoder(tiny_vit(), **settings)
+        BackboneEncoder(small_vit(), **settings)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import ViTConfig, ViTModel
 
 from lxmert.errors import ImageError
 from lxmert.vision import (
@@ -18,6 +17,7 @@ from lxmert.vision import (
 )
 from lxmert.vision.faster_rcnn.preprocessing import to_network_pixels
 from tests.vision.faster_rcnn.random_detectors import random_detector
+from tests.vision.small_backbones import small_vit
 from tests.vision.small_detectors import small_detector, small_processor
 
 WIDTH, HEIGHT = 60, 40
@@ -25,23 +25,10 @@ TRANSPARENT_COLOUR = (0, 200, 0)
 BOXES = torch.tensor([[1.0, 2.0, 50.0, 35.0], [40.0, 0.0, 60.0, 40.0]])
 
 
-def grid():
-    torch.manual_seed(2)
-    config = ViTConfig(
-        hidden_size=12,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        image_size=32,
-        patch_size=8,
-    )
-    return BackboneGrid(ViTModel(config))
-
-
 EXTRACTORS = {
     "given boxes": lambda: GivenBoxes(PooledPixels(3)),
     "regular grid": lambda: RegularGrid(2, 3, PooledPixels(3)),
-    "backbone grid": grid,
+    "backbone grid": lambda: BackboneGrid(small_vit(2, side_px=32)),
     "detr": lambda: TransformersDetector(small_detector(), image_processor=small_processor()),
     "faster rcnn": lambda: FasterRcnnExtractor(random_detector()),
 }
