@@ -6,8 +6,18 @@ import pytest
 import torch
 
 from lxmert import LxmertForQuestionAnswering
-from lxmert.inference.agreement import Agreement, CachingObjectSource, compare_dtypes, labels_where_finite
+from lxmert.inference import agreement
+from lxmert.inference.agreement import (
+    Agreement,
+    CachingObjectSource,
+    compare_dtypes,
+    compare_int8,
+    labels_where_finite,
+)
 from lxmert.inference.fast_model import FastModel
+from lxmert.inference.int8 import is_int8
+from tests.inference.adapters import add_adapters
+from tests.inference.test_int8 import needs_int8
 from tests.model.small import small_config
 
 
@@ -20,14 +30,20 @@ def model() -> LxmertForQuestionAnswering:
     return model
 
 
-@pytest.mark.parametrize(
-    ("agreed", "compared", "is_enough"),
-    [(64, 64, True), (63, 64, True), (62, 64, False), (40, 40, True), (39, 40, False), (0, 0, False)],
-)
-def test_is_enough_tolerates_one_different_answer_in_64(agreed: int, compared: int, is_enough: bool) -> None:
-    agreement = Agreement(agreed, compared)
-    assert agreement.is_enough == is_enough
-    assert agreement.dtype == ("bfloat16" if is_enough else "float32")
+@pytest.mark.parametrize(("lower_dtype", "compared"), [("bfloat16", 64), ("int8", 256)])
+def test_is_enough_tolerates_one_different_answer(lower_dtype: str, compared: int) -> None:
+    assert agreement.QUESTIONS_COMPARED[lower_dtype] == compared
+    for agreed, of, is_enough in (
+        (compared, compared, True),
+        (compared - 1, compared, True),
+        (compared - 2, compared, False),
+        (40, 40, True),
+        (39, 40, False),
+        (0, 0, False),
+    ):
+        found = Agreement(agreed, of, lower_dtype)
+        assert found.is_enough == is_enough
+        assert found.dtype == (lower_dtype if is_enough else "float32")
 
 
 @pytest.mark.parametrize("bfloat16_labels", [[1, 2, 0], [1, 2, 1], None])
@@ -62,6 +78,29 @@ def test_compare_dtypes_leaves_bfloat16_or_original_weights(
             expected = kept[name]
         assert tensor.dtype == expected.dtype, name
         assert torch.equal(tensor, expected), name
+
+
+@needs_int8
+def test_compare_int8_leaves_model_in_float32(model: LxmertForQuestionAnswering) -> None:
+    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    dtypes = []
+
+    def answers(fast: FastModel) -> list[int]:
+        dtypes.append((is_int8(fast.model), fast.model is model))
+        return [[1, 2, 0], [1, 2, 1]][is_int8(fast.model)]
+
+    assert compare_int8(model, answers) == Agreement(2, 3, "int8")
+    assert dtypes == [(False, True), (True, False)]
+    now = model.state_dict()
+    assert now.keys() == kept.keys()
+    assert all(torch.equal(now[name], tensor) for name, tensor in kept.items())
+    assert "save_pretrained" not in vars(model)
+
+
+def test_compare_int8_compares_nothing_with_adapters(model: LxmertForQuestionAnswering) -> None:
+    add_adapters(model)
+    found = compare_int8(model, lambda fast: pytest.fail("asked"))
+    assert (found, found.dtype) == (Agreement(0, 0, "int8"), "float32")
 
 
 def test_labels_where_finite_are_minus_1_for_nan_or_infinite_scores() -> None:

@@ -15,7 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning, cpu
 from lxmert.errors import ConfigurationError, TensorError
 from lxmert.inference import compiled_code, compiling, fast_model
-from lxmert.inference.compiling import compile_in_process
+from lxmert.inference.compiling import check_compiler, compile_in_process
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.fused_products import fuse_projections
 from tests.inference.adapters import add_adapters
@@ -206,6 +206,9 @@ def test_compiled_scores_equal_plain_and_code_is_cached_on_disk(
     batch = inputs()
     wanted = model(**batch).question_answering_score
     fast = FastModel(deepcopy(model), compiled=True)
+    parts: list[int] = []
+    fast.warm_up(parts.append)
+    assert (parts, len(list(code_cache.glob("*.so")))) == ([1, 1, 1], 3)
     torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=1e-5)
     one = {name: values[:1] for name, values in batch.items()}
     torch.testing.assert_close(fast_scores(fast, one), wanted[:1], rtol=0, atol=1e-5)
@@ -295,8 +298,26 @@ def test_compiled_pair_scores_equal_those_of_plain_model(code_cache: Path) -> No
     pairs = LxmertForVisualReasoning(small_config(l_layers=0, r_layers=0, x_layers=1)).eval()
     batch = pair_inputs()
     wanted = pairs(**batch).logits
-    got = fast_scores_of_pairs(FastModel(pairs, compiled=True), batch)
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+    fast = FastModel(pairs, compiled=True)
+    fast.warm_up()
+    assert len(list(code_cache.glob("*.so"))) == 3
+    torch.testing.assert_close(fast_scores_of_pairs(fast, batch), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_check_compiler_keeps_its_code(
+    code_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_compiler = torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")})
+    fault = r"test layer cannot be compiled here \(.*no-such-compiler"
+    with without_compiler, pytest.raises(ConfigurationError, match=fault):
+        check_compiler()
+    assert "kept" not in caplog.text, "torch would name a folder that is deleted already"
+    check_compiler()
+    compiled_code.load_code.cache_clear()  # As in another process.
+    monkeypatch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("compiled again"))
+    check_compiler()
 
 
 @pytest.mark.slow

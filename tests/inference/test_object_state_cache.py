@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering, LxmertPredictor
-from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.fast_model import FastModel
+from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.object_state_cache import ObjectStateCache
 from lxmert.scenes import sample
 from lxmert.vision.regions import Regions

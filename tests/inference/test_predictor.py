@@ -18,9 +18,9 @@ from lxmert.answers import Answer
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.downloads import PublishedFile
 from lxmert.errors import DataError, InputError, TextError, VocabularyError, WeightsError
-from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.bulk_questions import Question
 from lxmert.inference.compiling import CompiledPart
+from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.models import answer_table, embedded_model_folder
 from lxmert.scenes import sample
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels

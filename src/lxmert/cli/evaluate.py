@@ -40,12 +40,12 @@ def evaluate(
     files: FilesOption = None,
     batch_size: BatchSizeOption = None,
     dtype: DtypeOption = "auto",
-    compiled: CompileOption = False,
+    compiled: CompileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Compute the official metrics of a model on VQA, GQA or NLVR2."""
     from lxmert.cli.score_tables import score_table
-    from lxmert.inference.bulk_examples import ModelSetup
+    from lxmert.inference.model_setup import ModelSetup
     from lxmert.training.evaluation import evaluate_model
     from lxmert.training.progress import ProgressDisplay
     from lxmert.weights.report import quiet_transformers

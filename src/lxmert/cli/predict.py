@@ -38,7 +38,7 @@ def predict(
     files: FilesOption = None,
     batch_size: BatchSizeOption = None,
     dtype: DtypeOption = "auto",
-    compiled: CompileOption = False,
+    compiled: CompileOption = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -57,8 +57,8 @@ def predict(
     Run the command again to continue after an interruption: existing answers are kept. Processes started by
     `accelerate launch` or `torchrun` share the questions.
     """
-    from lxmert.inference.bulk_examples import ModelSetup
     from lxmert.inference.bulk_journal import journal_folder
+    from lxmert.inference.model_setup import ModelSetup
     from lxmert.inference.ranks import Ranks
     from lxmert.training.prediction import check_output, predict_to_file
     from lxmert.training.progress import ProgressDisplay

@@ -55,13 +55,17 @@ DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16", "int8"],
     typer.Option(
         "--dtype",
-        help="Precision. auto: bfloat16 if the device has units for it, there are enough questions, and it "
-        "answers the first ones as float32 does; otherwise float32. int8: on a CPU, with --compile.",
+        help="Precision. auto: the lowest that answers the first questions as float32 does, if there are "
+        "enough questions: int8 if compiled, bfloat16 if the device has units for it. int8: on a CPU.",
     ),
 ]
 CompileOption = Annotated[
-    bool,
-    typer.Option("--compile/--no-compile", help="Compile the model first; takes minutes, once."),
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the model first; takes minutes, once.",
+        show_default="where it saves time: on a CPU, for large splits with --features",
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ A bulk run has enough questions to measure it: before it begins, a sample is ans
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,24 +13,24 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lxmert.errors import ConfigurationError
 from lxmert.inference.bulk import ObjectSource
-from lxmert.inference.fast_model import FastModel, fast_dtype
+from lxmert.inference.fast_model import INT8, FastModel, check_int8_setup, fast_dtype
+from lxmert.inference.int8 import quantize
+from lxmert.inference.model_setup import MIN_HIDDEN_SIZE
 
-QUESTIONS_COMPARED = 64
+QUESTIONS_COMPARED = {"bfloat16": 64, INT8: 256}
 """Distinct questions that are answered twice: few of a run's thousands, yet enough to let one differ."""
 
-MIN_AGREEMENT_PERCENT = 98
-"""One of 64 may differ: a question whose two best answers are that close is a toss-up in float32 too."""
+MIN_AGREEMENT_PERCENT = {"bfloat16": 98.0, INT8: 99.5}
+"""One question may differ: with two best answers that close, it is a toss-up in float32 too."""
 
-MIN_EXAMPLES = 256
-"""For fewer examples the comparison would take too large a share of the time."""
+MIN_EXAMPLES_PER_QUESTION = 4
+"""Examples of a run per question compared: with fewer, comparing would take too large a share of the time."""
 
-MIN_EXAMPLES_WITH_EXTRACTION = 4096
+MIN_EXAMPLES_PER_QUESTION_WITH_EXTRACTION = 64
 """The same for runs that extract regions from images: answering is a small part of such a run, and the images
 of the compared questions are extracted once more."""
-
-MIN_HIDDEN_SIZE = 256
-"""Hidden size below which bfloat16 is no faster: the embedded model, 128 wide, took longer in it."""
 
 
 @dataclass(frozen=True)
@@ -38,50 +39,66 @@ class Agreement:
 
     Attributes:
         agreed: number of questions that both answer alike.
-        compared: number of questions asked; 0 if the run is too small, or, for bfloat16, if the device has no
-            units for it or the model is too small.
+        compared: number of questions asked; 0 if the run is too small, or if the device or the model is
+            unsuited to the lower precision.
+        lower_dtype: the lower precision, "bfloat16" or "int8".
     """
 
     agreed: int = 0
     compared: int = 0
+    lower_dtype: str = "bfloat16"
 
     @property
     def is_enough(self) -> bool:
         """Whether to continue in lower precision."""
-        return self.compared > 0 and 100 * self.agreed >= MIN_AGREEMENT_PERCENT * self.compared
+        return self.compared > 0 and 100 * self.agreed >= self.required_percent * self.compared
+
+    @property
+    def required_percent(self) -> float:
+        """The percentage of agreeing questions that is enough."""
+        return MIN_AGREEMENT_PERCENT[self.lower_dtype]
 
     @property
     def dtype(self) -> str:
-        """The dtype that "auto" resolves to: "bfloat16" or "float32"."""
-        return "bfloat16" if self.is_enough else "float32"
+        """The dtype that "auto" resolves to: the lower one if it agrees, else "float32"."""
+        return self.lower_dtype if self.is_enough else "float32"
 
-    def summary(self, dtype: str) -> str:
-        """Describe how `dtype` compared, as part of a message."""
-        return f"{dtype} gives the same answer as float32 for {self.agreed} of {self.compared} questions"
+    def summary(self) -> str:
+        """Describe it as part of a message."""
+        counts = f"{self.agreed} of {self.compared} questions"
+        return f"{self.lower_dtype} gives the same answer as float32 for {counts}"
 
 
 def is_worth_comparing(
-    model: PreTrainedModel, examples: int, *, extracts_regions: bool, is_requested: bool = False
+    model: PreTrainedModel,
+    lower_dtype: str,
+    examples: int,
+    *,
+    extracts_regions: bool,
+    is_requested: bool = False,
 ) -> bool:
-    """Whether comparing takes a small share of a run's time, and bfloat16 could be faster.
+    """Whether comparing takes a small share of a run's time, and the lower precision could be faster.
 
     Args:
         model: a model of a task.
+        lower_dtype: "bfloat16" or "int8".
         examples: number of examples of the run.
         extracts_regions: whether regions must be extracted from images first.
         is_requested: whether the lower precision was asked for, and is used even if it is not faster.
     """
-    if examples < (MIN_EXAMPLES_WITH_EXTRACTION if extracts_regions else MIN_EXAMPLES):
+    share = MIN_EXAMPLES_PER_QUESTION_WITH_EXTRACTION if extracts_regions else MIN_EXAMPLES_PER_QUESTION
+    if examples < share * QUESTIONS_COMPARED[lower_dtype]:
         return False
-    could_be_faster = (
-        model.config.hidden_size >= MIN_HIDDEN_SIZE and fast_dtype(model.device) == torch.bfloat16
-    )
-    return is_requested or could_be_faster
+    has_units = lower_dtype == INT8 or fast_dtype(model.device) == torch.bfloat16
+    return is_requested or (has_units and model.config.hidden_size >= MIN_HIDDEN_SIZE)
 
 
-def measure_agreement(exact: Sequence[int], others: Sequence[int]) -> Agreement:
-    """Compare class ids of the same questions."""
-    return Agreement(sum(first == second for first, second in zip(exact, others, strict=True)), len(exact))
+def measure_agreement(
+    exact: Sequence[int], others: Sequence[int], lower_dtype: str = "bfloat16"
+) -> Agreement:
+    """Compare class ids of the same questions, in float32 and in a lower precision."""
+    agreed = sum(first == second for first, second in zip(exact, others, strict=True))
+    return Agreement(agreed, len(exact), lower_dtype)
 
 
 def compare_dtypes(model: PreTrainedModel, predict_labels: Callable[[FastModel], Sequence[int]]) -> Agreement:
@@ -105,6 +122,26 @@ def compare_dtypes(model: PreTrainedModel, predict_labels: Callable[[FastModel],
             for name, tensor in _named_tensors(model):
                 tensor.data = original[name]
     return agreement
+
+
+def compare_int8(model: PreTrainedModel, predict_labels: Callable[[FastModel], Sequence[int]]) -> Agreement:
+    """Answer in float32 and in 8 bits; these without compiled code, which takes minutes to make.
+
+    Args:
+        model: a float32 model of a task; its weights do not change.
+        predict_labels: see `compare_dtypes`.
+
+    Returns:
+        how they agree; nothing is compared if the model or its device does not support 8 bits.
+    """
+    rounded = deepcopy(model)
+    try:
+        check_int8_setup(model.device, compiled=True)
+        quantize(rounded, fast_dtype(model.device))
+    except ConfigurationError:
+        return Agreement(lower_dtype=INT8)
+    exact = predict_labels(FastModel(model, dtype="float32"))
+    return measure_agreement(exact, predict_labels(FastModel(rounded, dtype=None)), INT8)
 
 
 def labels_where_finite(scores: Tensor) -> list[int]:

@@ -1,7 +1,7 @@
 """Answering the examples of a split of VQA, GQA or NLVR2 in bulk, each by the class its model chooses."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -12,11 +12,11 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
 from lxmert.data.token_table import TokenTable
 from lxmert.inference.agreement import (
-    MIN_AGREEMENT_PERCENT,
     QUESTIONS_COMPARED,
     Agreement,
     CachingObjectSource,
     compare_dtypes,
+    compare_int8,
     is_worth_comparing,
     labels_where_finite,
     measure_agreement,
@@ -25,49 +25,28 @@ from lxmert.inference.bulk import BulkAnswerer, BulkSettings, ObjectSource, best
 from lxmert.inference.bulk_packing import BatchLimits, TokenizedQuestion, WindowLimits, split_into_windows
 from lxmert.inference.bulk_sources import EXTRACTION_WINDOW, ExtractedObjects, StoredObjects
 from lxmert.inference.fast_model import AUTO, INT8, FastModel, answering_dtype, check_int8_setup
+from lxmert.inference.model_setup import ModelSetup, compilation_pays
 from lxmert.processing import LxmertProcessor
-
-
-@dataclass(frozen=True)
-class ModelSetup:
-    """How a model is set up for answering; see `FastModel`.
-
-    Attributes:
-        dtype: "float32", "bfloat16", "float16", "int8" or "auto"; None leaves the model's own. "auto" is
-            bfloat16 where the device has units for it; `ExampleAnswerer` goes by the answers as well. "int8"
-            is only compiled, and on a CPU.
-        compiled: run as machine code made for the model.
-    """
-
-    dtype: str | None = None
-    compiled: bool = False
-
-    def apply(self, model: PreTrainedModel) -> FastModel:
-        """Set a model up, in place.
-
-        Raises:
-            ConfigurationError: what is asked for does not exist, or not on the model's device.
-        """
-        return FastModel(model, dtype=self.dtype, compiled=self.compiled)
 
 
 class ExampleAnswerer:
     """Answers the examples of a split.
 
-    The model is set up once: on construction where the dtype says all, else by `prepare_answerer`, which may
-    answer some questions twice before it does.
+    The model is set up once: on construction where `setup` leaves nothing open, else by `prepare_answerer`,
+    which may answer some questions twice before it does, and compiles it.
 
     Args:
-        model: a model of the task, which is set up in place; with dtypes "auto" and "int8" only by
-            `prepare_answerer`.
+        model: a model of the task, which is set up in place.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
         features: store of the images' objects; None to extract them from the images.
-        setup: how the model is set up. With dtype "auto", in bfloat16 where the device has units for it, the
-            work is large enough, and nearly all of its first questions are answered as in float32. "int8" is
-            used in any case, and how many were is reported.
+        setup: how the model is set up. With `compiled` None it is compiled where there are so many questions
+            that this pays. With dtype "auto" it answers in 8 bits if compiled, else in bfloat16 where the
+            device has units for it; each only if the work is large enough, and nearly all of the first
+            questions are answered as in float32. "int8" is used in any case, and how many were is reported.
         batch_size: most examples at once; None for what suits model and device.
-        progress: shows the tokenising.
+        processes: number of processes that share the examples.
+        progress: shows everything before the first answer: tokenising, comparing, compiling.
 
     Attributes:
         tokens: token ids of the sentences.
@@ -87,6 +66,7 @@ class ExampleAnswerer:
         *,
         setup: ModelSetup | None = None,
         batch_size: int | None = None,
+        processes: int = 1,
         progress: StartProgress = no_progress,
     ) -> None:
         self._source, self._window_limits = _object_source(examples, processor, features)
@@ -99,17 +79,20 @@ class ExampleAnswerer:
             range(len(self._images)),
             key=lambda index: [first_seen[image] for image in self._images[index]],
         )
+        self._progress = progress
         self._model = model
         self._setup = setup or ModelSetup()
         self._needs_comparison = self._setup.dtype in (AUTO, INT8)
         self._extracts_regions = features is None
+        own_examples = 0 if self._extracts_regions else len(self.order) // processes
+        self._compilation_pays = compilation_pays(model, own_examples)
         self._pad_token_id: int = processor.tokenizer.pad_token_id
         self._settings = BulkSettings(BatchLimits(questions=batch_size), self._window_limits)
         self._fast: FastModel | None = None
         self._answerer: BulkAnswerer[int] | None = None
         if self._setup.dtype == INT8:
-            check_int8_setup(model.device, compiled=self._setup.compiled)
-        elif not self._needs_comparison:
+            check_int8_setup(model.device, compiled=self._setup.compiled is not False)
+        elif not self._needs_comparison and self._setup.compiled is False:
             self._apply_setup(self._setup)
 
     @property
@@ -122,36 +105,51 @@ class ExampleAnswerer:
         """What the model answers in, once it is prepared: "float32", "bfloat16", "float16" or "int8"."""
         return answering_dtype(self._model)
 
-    def agreement(self, progress: StartProgress = no_progress) -> Agreement:
-        """Compare bfloat16, or 8 bits where these are asked for, with float32.
+    def agreement(self) -> Agreement:
+        """Compare a lower precision with float32: the first one that "auto" finds good enough, else the last.
 
         The questions are the first different ones of `order`, the same in every process of a run, whatever is
         done already. Nothing is compared where that cannot pay; see `Agreement`.
-
-        Args:
-            progress: shows how far it is.
 
         Raises:
             ImageError: an image cannot be read.
             RegionsError: an image's boxes are unusable.
         """
-        is_int8 = self._setup.dtype == INT8
-        extracts = self._extracts_regions
-        if not is_worth_comparing(
-            self._model, len(self.order), extracts_regions=extracts, is_requested=is_int8
-        ):
-            return Agreement()
-        questions = self._first_distinct(QUESTIONS_COMPARED)
-        advance = progress(f"Comparing {INT8 if is_int8 else 'bfloat16'} with float32", 2 * len(questions))
+        if self._setup.dtype == INT8:
+            return self._agreement_of(INT8, self._compare_applied_int8)
+        if self._setup.compiled:
+            found = self._agreement_of(INT8, partial(compare_int8, self._model))
+            if found.is_enough:
+                return found
+        return self._agreement_of("bfloat16", partial(compare_dtypes, self._model))
+
+    def _agreement_of(
+        self,
+        lower_dtype: str,
+        compare: Callable[[Callable[[FastModel], list[int]]], Agreement],
+    ) -> Agreement:
+        is_worthwhile = is_worth_comparing(
+            self._model,
+            lower_dtype,
+            len(self.order),
+            extracts_regions=self._extracts_regions,
+            is_requested=self._setup.dtype == INT8,
+        )
+        if not is_worthwhile:
+            return Agreement(lower_dtype=lower_dtype)
+        questions = self._first_distinct(QUESTIONS_COMPARED[lower_dtype])
+        advance = self._progress(f"Comparing {lower_dtype} with float32", 2 * len(questions))
         source = CachingObjectSource(self._source)
 
         def predict_labels(fast: FastModel) -> list[int]:
             return self._build_answerer(fast, source, labels_where_finite).answer_in_order(questions, advance)
 
-        if not is_int8:
-            return compare_dtypes(self._model, predict_labels)
+        return compare(predict_labels)
+
+    def _compare_applied_int8(self, predict_labels: Callable[[FastModel], list[int]]) -> Agreement:
+        """Compare the model as it is set up, compiled: 8 bits are used whatever the result."""
         exact = predict_labels(FastModel(self._model, dtype="float32"))
-        return measure_agreement(exact, predict_labels(self._apply_setup(self._setup)))
+        return measure_agreement(exact, predict_labels(self._apply_setup(self._setup)), INT8)
 
     def prepare_answerer(
         self,
@@ -162,12 +160,14 @@ class ExampleAnswerer:
 
         Args:
             get_agreement: how the agreement is found; None for `agreement`.
-            notify: called with a line where bfloat16 will not do, and of how well 8 bits do.
+            notify: called with a line where bfloat16 will not do, of how well 8 bits do, and where the model
+                cannot be compiled.
 
         Returns:
             what answers windows of questions.
         """
         if self._answerer is None:
+            self._setup = self._setup.with_compilation(pays=self._compilation_pays, notify=notify)
             setup = self._setup
             if self._needs_comparison:
                 setup = self._choose_setup(
@@ -205,22 +205,29 @@ class ExampleAnswerer:
 
     def _choose_setup(self, agreement: Agreement, notify: Callable[[str], None]) -> ModelSetup:
         """The set-up that a comparison leads to."""
-        requirement = f"{MIN_AGREEMENT_PERCENT} % required"
-        if self._setup.dtype == AUTO:
-            if agreement.compared and not agreement.is_enough:
-                notify(
-                    f"{agreement.summary('bfloat16')} ({requirement}); using float32 "
-                    "(--dtype bfloat16 to override)"
-                )
-            return replace(self._setup, dtype=agreement.dtype)
+        is_requested = self._setup.dtype == INT8
         if agreement.compared:
-            notify(agreement.summary(INT8) + ("" if agreement.is_enough else f" ({requirement} of bfloat16)"))
-        return self._setup
+            line, required = agreement.summary(), f"{agreement.required_percent:g} % required"
+            if is_requested and not agreement.is_enough:
+                line += f" ({required} by auto)"
+            elif not agreement.is_enough:
+                line += f" ({required}); using float32 (--dtype bfloat16 to override)"
+            elif not is_requested:
+                line += f"; using {agreement.dtype} (--dtype float32 to override)"
+            if agreement.lower_dtype == INT8 or not agreement.is_enough:
+                notify(line)
+        if is_requested:
+            return self._setup
+        # Only compiled models answer in 8 bits, also where another process or an earlier run has decided.
+        compiled = self._setup.compiled or agreement.dtype == INT8
+        return ModelSetup(agreement.dtype, compiled)
 
     def _apply_setup(self, setup: ModelSetup) -> FastModel:
         """The model set up, by the first call: 8 bits come only from weights that are not rounded yet."""
         if self._fast is None:
             self._fast = setup.apply(self._model)
+            if setup.compiled:
+                self._fast.warm_up(self._progress("Compiling", 3))
         return self._fast
 
     def _build_answerer(

@@ -19,7 +19,7 @@ from lxmert.data.feature_store.locking import RankLock
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.inference.ranks import Ranks
 
-_FORMAT = {"format": "lxmert-answer-journal", "version": 2}
+_FORMAT = {"format": "lxmert-answer-journal", "version": 3}
 
 _SYNC_SECONDS = 5.0
 """At most this much work is lost in a power failure; killing a process loses nothing that was appended."""

@@ -5,6 +5,7 @@ each row that a matrix unit reads spans two cache lines, which slows products do
 Source: AOTInductor's documentation, and the headers of its runtime (`torch/csrc/inductor/aoti_runtime`).
 """
 
+import logging
 import os
 import re
 import time
@@ -104,7 +105,7 @@ def write_code(path: Path, program: ExportedProgram) -> None:
         ) as build_folder:
             package = Path(build_folder) / "package.pt2"
             # The compiler's own cache is as large, and of no further use.
-            with torch.no_grad(), fresh_cache(dir=build_folder):
+            with torch.no_grad(), _quiet_cache_warning(), fresh_cache(dir=build_folder):
                 aoti_compile_and_package(
                     program, package_path=str(package), inductor_configs={"freezing": True}
                 )
@@ -118,6 +119,21 @@ def write_code(path: Path, program: ExportedProgram) -> None:
         os.replace(code, path)
     finally:
         rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _quiet_cache_warning() -> Iterator[None]:
+    """Hide the warning of `fresh_cache` that a failed compilation keeps its folder, which is deleted here."""
+    inductor = logging.getLogger("torch._inductor.utils")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "temporary cache dir kept" not in str(record.msg)
+
+    inductor.addFilter(is_other)
+    try:
+        yield
+    finally:
+        inductor.removeFilter(is_other)
 
 
 @cache

@@ -25,7 +25,7 @@ from lxmert.inference.fused_products import has_hooks
 
 logger = logging.getLogger(__name__)
 
-_TYPICAL_SIZES = {"B": 40, "N": 41, "W": 9, "O": 36}
+TYPICAL_SIZES = {"B": 40, "N": 41, "W": 9, "O": 36}
 """The layout of the weights is chosen for batches of these sizes. All are different, and none is 1: otherwise
 the code would be specialised to equal sizes."""
 
@@ -143,7 +143,7 @@ class CompiledPart:
 
     def _example_input(self, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
         """Make a tensor of typical size, with the dtype and device of `like`."""
-        sizes = {name: min(size, self._max_sizes.get(name, size)) for name, size in _TYPICAL_SIZES.items()}
+        sizes = {name: min(size, self._max_sizes.get(name, size)) for name, size in TYPICAL_SIZES.items()}
         return like.new_zeros([sizes[size] if isinstance(size, str) else size for size in shape])
 
     def _fingerprint(self) -> str:
@@ -162,6 +162,15 @@ class CompiledPart:
             for source in sorted(package.glob("*.py")):
                 digest.update(source.read_bytes())
         return digest.hexdigest()[:32]
+
+
+def check_compiler() -> None:
+    """Raise a ConfigurationError if models cannot be compiled on this CPU, or the code cannot be kept.
+
+    The first time a layer of a few numbers is compiled, which takes some seconds.
+    """
+    layer = nn.Linear(2, 2).eval()
+    CompiledPart(layer, "test layer", lambda: "", {"input": ("B", 2)}, {})(torch.zeros(2, 2))
 
 
 def is_cacheable(part: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.cpu import fast_linear_layers, has_amx, has_bfloat16
 from lxmert.errors import ConfigurationError
-from lxmert.inference.compiling import CompiledPart
+from lxmert.inference.compiling import TYPICAL_SIZES, CompiledPart
 from lxmert.inference.fused_products import fuse_projections, split_products
 from lxmert.inference.int8 import check_int8, is_int8, quantize
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
@@ -184,6 +184,29 @@ class FastModel:
             )
         with self._product_context():
             return self._score(word_states, words_mask, object_states, objects_mask)
+
+    def warm_up(self, advance: Callable[[int], None] = lambda parts: None) -> None:
+        """Run each of the three parts once, on zeros, which compiles those of a compiled model.
+
+        Args:
+            advance: called with 1 for each part.
+
+        Raises:
+            ConfigurationError: the model cannot be compiled here.
+        """
+        config, device = self.model.config, self.device
+        questions, images, words, objects = (TYPICAL_SIZES[size] for size in "BNWO")
+        words = min(words, config.max_position_embeddings)
+        self.encode_objects(
+            torch.zeros(images, objects, config.visual_feat_dim, device=device),
+            torch.zeros(images, objects, config.visual_pos_dim, device=device),
+        )
+        advance(1)
+        word_states = self.encode_words(torch.zeros(questions, words, dtype=torch.int64, device=device))
+        advance(1)
+        per_question = (questions, *_images_axis(self.model), objects, config.hidden_size)
+        self.scores(word_states, None, word_states.new_zeros(per_question), None)
+        advance(1)
 
     def _product_context(self) -> AbstractContextManager[None]:
         """Return the context to compute in; compiled code has its own products."""

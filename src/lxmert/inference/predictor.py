@@ -17,9 +17,9 @@ from lxmert.data.joined_stores import open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.devices import resolve_device
 from lxmert.errors import InputError
-from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.bulk_questions import Prediction, Question, answer_questions
 from lxmert.inference.extractors import extractor_spec
+from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.models import answer_table, find_model
 from lxmert.inference.object_names import ObjectNames
 from lxmert.inference.object_state_cache import DEFAULT_CACHE_BYTES, ObjectStateCache

@@ -15,7 +15,8 @@ from lxmert.data.region_source import RegionSource
 from lxmert.data.task_examples import IGNORED_LABEL, Subset
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import ConfigurationError, DataError
-from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
+from lxmert.inference.bulk_examples import ExampleAnswerer
+from lxmert.inference.model_setup import ModelSetup
 from lxmert.model.heads import LxmertPairHead
 from lxmert.processing import LxmertProcessor
 from lxmert.training.task_registry import get_task
@@ -50,10 +51,11 @@ def evaluate_model(
         files: The directory's layout.
         features: Feature stores with the images' regions; none to extract them.
         batch_size: Maximum number of examples at once; None for a default that suits the device.
-        setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
+        setup: How the model is set up; None leaves it as it is, "auto" chooses a dtype by the answers (see
             `ExampleAnswerer`).
         progress: Shows the progress.
-        notify: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
+        notify: Called with a line if "auto" finds bfloat16 inadequate, with the agreement of "int8", and if
+            the model cannot be compiled.
         settings: Settings of the metric, such as `evaluator="before-2021-03"` for VQA.
 
     Raises:
@@ -93,7 +95,7 @@ def run_model(
     """
     store = open_stores(features) if features else None
     answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress)
-    answerer.prepare_answerer(lambda: answerer.agreement(progress), notify)
+    answerer.prepare_answerer(notify=notify)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
     for indices, batch_labels in answerer.answer(answerer.order):
@@ -111,6 +113,7 @@ def build_answerer(
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
+    processes: int = 1,
 ) -> ExampleAnswerer:
     """Create the answerer of the examples, after checking that it can answer them.
 
@@ -130,7 +133,14 @@ def build_answerer(
             f"split {examples.split.name} of {examples.split.reader.directory} has no question to score"
         )
     return ExampleAnswerer(
-        model, processor, examples, features, setup=setup, batch_size=batch_size, progress=progress
+        model,
+        processor,
+        examples,
+        features,
+        setup=setup,
+        batch_size=batch_size,
+        processes=processes,
+        progress=progress,
     )
 
 

@@ -19,10 +19,11 @@ from lxmert.data.task_examples import Purpose, Subset
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import DataError
 from lxmert.faults import overwrite_fault
-from lxmert.inference.agreement import Agreement
-from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
+from lxmert.inference.agreement import QUESTIONS_COMPARED, Agreement
+from lxmert.inference.bulk_examples import ExampleAnswerer
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
 from lxmert.inference.fast_model import AUTO, INT8, fast_dtype
+from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
 from lxmert.training.evaluation import build_answerer, predictions_by_id
@@ -34,7 +35,8 @@ _IGNORED_CONFIG_KEYS = ("_name_or_path", "transformers_version", "dtype")
 """Entries of a configuration that do not affect what the model computes."""
 
 _AGREEMENT = "agreement with float32"
-"""Name of a decision in the journal: the numbers of agreeing and of compared questions."""
+"""Name of a decision in the journal: the numbers of agreeing and of compared questions, and in which of
+`QUESTIONS_COMPARED` these were compared."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def predict_to_file(
         overwrite: True replaces an existing file, and starts over if there is a journal of this or another
             run; refused for several processes that cannot communicate.
         progress: Shows the progress.
-        notify: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
+        notify: Called with a line if "auto" finds bfloat16 inadequate, with the agreement of "int8", and if
+            the model cannot be compiled.
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
@@ -112,7 +115,9 @@ def predict_to_file(
     examples = task_split.read(progress)
     store = open_stores(features) if features else None
     weights = hash_weights(model)  # Before the model is set up, which may change them.
-    answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress)
+    answerer = build_answerer(
+        model, processor, examples, store, batch_size, setup, progress, processes=ranks.world_size
+    )
     run_identity = {
         "weights": weights,
         "configuration": _hash_configuration(model),
@@ -127,7 +132,7 @@ def predict_to_file(
     shard = _contiguous_shard(answerer.order, ranks)
     with AnswerJournal(journal_folder(output), run_identity, ranks, overwrite=overwrite) as journal:
         already_answered = sum(index in journal.labels for index in shard)
-        answerer.prepare_answerer(lambda: _shared_agreement(answerer, journal, ranks, progress), notify)
+        answerer.prepare_answerer(lambda: _shared_agreement(answerer, journal, ranks), notify)
         advance = progress(f"Answering {split} questions in {answerer.dtype}", len(shard))
         advance(already_answered)
         for indices, labels in answerer.answer(shard, journal.contains):
@@ -195,22 +200,24 @@ def _contiguous_shard(indices: Sequence[int], ranks: Ranks) -> Sequence[int]:
     return indices[start:end]
 
 
-def _shared_agreement(
-    answerer: ExampleAnswerer, journal: AnswerJournal, ranks: Ranks, progress: StartProgress
-) -> Agreement:
+def _shared_agreement(answerer: ExampleAnswerer, journal: AnswerJournal, ranks: Ranks) -> Agreement:
     """How well a lower precision agrees with float32, determined once for all parts of a run.
 
     Determined again, it could differ with another number of threads or on another device.
     """
     recorded: list[int] | None = journal.decisions.get(_AGREEMENT)
-    agreement = Agreement()
+    lower_dtypes = list(QUESTIONS_COMPARED)
     # The first process decides, whatever others have recorded; they add zeros to its numbers.
-    if ranks.is_leader:
-        agreement = answerer.agreement(progress) if recorded is None else Agreement(*recorded)
-    counts = ranks.sum_over_ranks([agreement.agreed, agreement.compared])
-    if counts != recorded:
-        journal.record_decision(_AGREEMENT, counts)
-    return Agreement(*counts)
+    numbers = recorded or [0, 0, 0]
+    if not ranks.is_leader:
+        numbers = [0, 0, 0]
+    elif recorded is None:
+        found = answerer.agreement()
+        numbers = [found.agreed, found.compared, lower_dtypes.index(found.lower_dtype)]
+    agreed, compared, lower_dtype = numbers = ranks.sum_over_ranks(numbers)
+    if numbers != recorded:
+        journal.record_decision(_AGREEMENT, numbers)
+    return Agreement(agreed, compared, lower_dtypes[lower_dtype])
 
 
 def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: ModelSetup) -> list[Any]:

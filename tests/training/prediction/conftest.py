@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -7,6 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lxmert import LxmertForQuestionAnswering
+from lxmert.inference import agreement, bulk_examples, fast_model
+from lxmert.inference.agreement import Agreement
 from lxmert.inference.fast_model import FastModel
 from lxmert.training.preparation import prepare_task
 from lxmert.training.recipe import FinetuneRecipe
@@ -86,3 +90,50 @@ def interrupted_after(
             yield
 
     return interrupting
+
+
+@pytest.fixture
+def agreements(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
+    """The comparisons made so far; enabled on any machine and for narrow models.
+
+    A run needs only twice as many questions as are compared: 128 for bfloat16, 512 for 8 bits.
+    """
+    found: list[Agreement] = []
+
+    def recorded(compare: Callable[..., Agreement]) -> Callable[..., Agreement]:
+        def comparing(*given: Any) -> Agreement:
+            found.append(compare(*given))
+            return found[-1]
+
+        return comparing
+
+    for compare in (agreement.compare_dtypes, agreement.compare_int8):
+        monkeypatch.setattr(bulk_examples, compare.__name__, recorded(compare))
+    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(agreement, "MIN_EXAMPLES_PER_QUESTION_WITH_EXTRACTION", 2)
+    monkeypatch.setattr(agreement, "MIN_EXAMPLES_PER_QUESTION", 2)
+    monkeypatch.setattr(agreement, "MIN_HIDDEN_SIZE", 1)
+    return found
+
+
+@pytest.fixture
+def close_calls_model(model_of: Callable[[str], Path], models: Path) -> Path:
+    """The folder of a model whose answers bfloat16 cannot tell apart."""
+    folder = models / "close-calls"
+    if not folder.exists():
+        shutil.copytree(model_of("vqa"), folder)
+        model = LxmertForQuestionAnswering.from_pretrained(folder)
+        torch.manual_seed(7)
+        weights = model.answer_head.logit_fc[3].weight
+        with torch.no_grad():
+            weights.copy_(1 + 1e-3 * torch.randn_like(weights))
+        model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def no_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disables compilation, which takes minutes and changes no answer, and GPUs, which have no int8."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(fast_model, "CompiledPart", lambda part, *arguments: part)
+    monkeypatch.setattr(FastModel, "warm_up", lambda fast, advance: None)

@@ -1,8 +1,6 @@
 """Precision of `lxmert predict`: chosen by comparison, given by --dtype, and kept when a run resumes."""
 
 import json
-import re
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -14,16 +12,16 @@ import torch
 
 from lxmert import LxmertForQuestionAnswering, LxmertProcessor
 from lxmert.cli import task_models
-from lxmert.inference import agreement, bulk_examples, fast_model
+from lxmert.inference import agreement
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk import BulkAnswerer
-from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
+from lxmert.inference.bulk_examples import ExampleAnswerer
 from lxmert.inference.bulk_packing import TokenizedQuestion
+from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import run_model
 from lxmert.training.prediction import predict_to_file
 from lxmert.training.task_registry import get_task
-from tests.command_line import exit_status
 from tests.inference.test_int8 import needs_int8
 from tests.training.prediction.predicting import Predict
 
@@ -40,37 +38,6 @@ def test_reduced_precision_gives_mostly_same_answers_as_float32(
     exact, other = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "other"))
     alike = sum(one == another for one, another in zip(exact, other, strict=True))
     assert alike / len(exact) > 0.8
-
-
-@pytest.fixture
-def agreements(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
-    """The comparisons of bfloat16 made so far; enabled on any machine, for narrow models, few questions."""
-    found: list[Agreement] = []
-
-    def comparing(*given: Any) -> Agreement:
-        found.append(agreement.compare_dtypes(*given))
-        return found[-1]
-
-    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
-    monkeypatch.setattr(agreement, "MIN_EXAMPLES_WITH_EXTRACTION", 300)
-    monkeypatch.setattr(agreement, "MIN_HIDDEN_SIZE", 1)
-    monkeypatch.setattr(bulk_examples, "compare_dtypes", comparing)
-    return found
-
-
-@pytest.fixture
-def close_calls_model(model_of: Callable[[str], Path], models: Path) -> Path:
-    """The folder of a model whose answers bfloat16 cannot tell apart."""
-    folder = models / "close-calls"
-    if not folder.exists():
-        shutil.copytree(model_of("vqa"), folder)
-        model = LxmertForQuestionAnswering.from_pretrained(folder)
-        torch.manual_seed(7)
-        weights = model.answer_head.logit_fc[3].weight
-        with torch.no_grad():
-            weights.copy_(1 + 1e-3 * torch.randn_like(weights))
-        model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(params=["bfloat16", "float32"])
@@ -149,7 +116,7 @@ def test_auto_dtype_is_float32_where_comparison_is_not_worthwhile(
 ) -> None:
     words = [close_calls_model, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "auto.json"]
     if reason == "small":
-        words += ["--limit", 299]
+        words += ["--limit", 127]
     else:
         monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.float32)
     status, out, err = predict(*words)
@@ -159,111 +126,33 @@ def test_auto_dtype_is_float32_where_comparison_is_not_worthwhile(
     assert (tmp_path / "auto.json").read_bytes() == (tmp_path / "exact.json").read_bytes()
 
 
-@pytest.fixture
-def no_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disables compilation, which takes minutes and changes no answer, and GPUs, which have no int8."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(fast_model, "CompiledPart", lambda part, *arguments: part)
-
-
-@needs_int8
-@pytest.mark.usefixtures("no_compilation", "agreements")
-def test_int8_is_used_when_given_and_its_agreement_is_reported(
-    model_of: Callable[[str], Path],
-    scenes_folder: Path,
-    tmp_path: Path,
-    predict: Predict,
-    answered_batch_sizes: list[int],
-    interrupted_after: Callable[[int], AbstractContextManager[None]],
-) -> None:
-    words = [model_of("vqa"), scenes_folder, "-q", "--split", "train", "--batch-size", 5, "-o"]
-    int8 = ["--dtype", "int8", "--compile"]
-    assert predict(*words, tmp_path / "exact.json", "--dtype", "float32")[0] == 0
-    of_answers = len(answered_batch_sizes)
-    answered_batch_sizes.clear()
-    status, out, err = predict(*words, tmp_path / "whole.json", *int8)
-    assert (status, out) == (0, f"{tmp_path / 'whole.json'}: 640 predictions in int8\n")
-    of_comparison = len(answered_batch_sizes) - of_answers
-    assert of_comparison > 0
-    note = re.fullmatch(r"note: int8 gives the same answer as float32 for (\d+) of 64 questions\n", err)
-    assert note is not None, err
-    assert 63 <= int(note[1]) <= 64
-    exact, rounded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "whole"))
-    alike = sum(one == other for one, other in zip(exact, rounded, strict=True))
-    assert 0.9 * len(exact) < alike < len(exact), "8 bits change some close calls of an untrained model"
-    # An interrupted run is not compared anew.
-    with interrupted_after(of_comparison + 9):
-        assert predict(*words, tmp_path / "parts.json", *int8)[0] == 130
-    status, _, refused = predict(*words, tmp_path / "parts.json", "--dtype", "float32", "--compile")
-    assert (status, "settings" in refused) == (1, True), refused
-    answered_batch_sizes.clear()
-    status, _, again = predict(*words, tmp_path / "parts.json", *int8)
-    assert (status, again) == (0, err)
-    assert len(answered_batch_sizes) == of_answers - 9
-    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
-
-
-@needs_int8
-@pytest.mark.usefixtures("no_compilation", "agreements")
-def test_int8_is_not_compared_for_few_questions(
-    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
-) -> None:
-    words = [model_of("vqa"), scenes_folder, "-q", "--split", "train", "--limit", 299]
-    status, out, err = predict(*words, "-o", tmp_path / "out.json", "--dtype", "int8", "--compile")
-    assert (status, err) == (0, "")
-    assert out.endswith(" predictions in int8\n")
-
-
-@needs_int8
-@pytest.mark.usefixtures("no_compilation")
-def test_eval_report_names_int8_as_dtype(
-    model_of: Callable[[str], Path], scenes_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status = exit_status(
-        "eval", str(model_of("vqa")), str(scenes_folder), "--dtype", "int8", "--compile", "--json"
-    )
-    assert status == 0
-    assert json.loads(capsys.readouterr().out)["dtype"] == "int8"
-
-
-@needs_int8
-@pytest.mark.usefixtures("no_compilation", "agreements")
-def test_int8_with_low_agreement_prints_note(
-    close_calls_model: Path, scenes_folder: Path, tmp_path: Path, predict: Predict
-) -> None:
-    words = [close_calls_model, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
-    status, out, err = predict(*words, "--dtype", "int8", "--compile")
-    assert (status, out.endswith(" predictions in int8\n")) == (0, True)
-    assert re.fullmatch(
-        r"note: int8 gives the same answer as float32 for [12]?\d of 64 questions "
-        r"\(98 % required of bfloat16\)\n",
-        err,
-    )
-
-
-@pytest.mark.usefixtures("no_compilation")
-def test_int8_without_compile_is_rejected_before_any_work(
-    model_of: Callable[[str], Path],
-    scenes_folder: Path,
-    tmp_path: Path,
-    predict: Predict,
-    answered_batch_sizes: list[int],
-) -> None:
-    status, _, err = predict(model_of("vqa"), scenes_folder, "-o", tmp_path / "out.json", "--dtype", "int8")
-    assert (status, answered_batch_sizes, list(tmp_path.iterdir())) == (1, [], [])
-    assert "int8 can only be used with compiled models on a CPU" in err
-
-
+@pytest.mark.parametrize(("lower_dtype", "stored", "extracted"), [
+    ("bfloat16", 256, 4096), ("int8", 1024, 16384)
+])  # fmt: skip
 def test_comparison_needs_fewer_questions_with_stored_features(
-    model_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    lower_dtype: str,
+    stored: int,
+    extracted: int,
+    model_of: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
-    assert not agreement.is_worth_comparing(model, 10**6, extracts_regions=False)  # Too narrow to be faster.
+
+    def is_worthwhile(examples: int, *, extracts_regions: bool = False, is_requested: bool = False) -> bool:
+        return agreement.is_worth_comparing(
+            model, lower_dtype, examples, extracts_regions=extracts_regions, is_requested=is_requested
+        )
+
+    assert not is_worthwhile(10**6), "too narrow to be faster"
+    assert is_worthwhile(10**6, is_requested=True)
     monkeypatch.setattr(agreement, "MIN_HIDDEN_SIZE", model.config.hidden_size)
-    for examples, stored, looked_at in [(255, False, False), (256, True, False), (4096, True, True)]:
-        assert agreement.is_worth_comparing(model, examples, extracts_regions=False) == stored
-        assert agreement.is_worth_comparing(model, examples, extracts_regions=True) == looked_at
+    assert (is_worthwhile(stored - 1), is_worthwhile(stored)) == (False, True)
+    assert not is_worthwhile(stored - 1, is_requested=True)
+    for examples, expected in ((extracted - 1, False), (extracted, True)):
+        assert is_worthwhile(examples, extracts_regions=True) == expected
+    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.float32)
+    assert is_worthwhile(10**6) == (lower_dtype == "int8"), "only bfloat16 needs units for bfloat16"
 
 
 def test_resumed_run_keeps_its_precision_on_another_device(
@@ -323,7 +212,13 @@ def test_unconnected_processes_answer_in_same_precision(
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
 
 
-@pytest.mark.parametrize(("of_the_first", "chosen_dtype"), [([63, 64], "bfloat16"), ([62, 64], "float32")])
+@pytest.mark.parametrize(("of_the_first", "chosen_dtype"), [
+    ([63, 64, 0], "bfloat16"),
+    ([62, 64, 0], "float32"),
+    pytest.param([255, 256, 1], "int8", marks=needs_int8),
+    ([254, 256, 1], "float32"),
+])  # fmt: skip
+@pytest.mark.usefixtures("no_compilation")
 def test_first_process_chooses_precision_for_connected_processes(
     of_the_first: list[int],
     chosen_dtype: str,
@@ -343,7 +238,7 @@ def test_first_process_chooses_precision_for_connected_processes(
 
     def total(self: Ranks, counts: list[int]) -> list[int]:
         """What comes of all processes' numbers, where this one knows nothing of the first's."""
-        return of_the_first if counts == [0, 0] else counts
+        return of_the_first if counts == [0, 0, 0] else counts
 
     monkeypatch.setattr("lxmert.cli.predict.load_task_model", loading)
     monkeypatch.setattr(Ranks, "from_environment", lambda: Ranks(1, 2, is_connected=True))
@@ -395,7 +290,7 @@ def test_example_answerer_prepares_auto_dtype_before_first_answer(
     agreements: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agreement, "MIN_EXAMPLES_WITH_EXTRACTION", 1)
+    monkeypatch.setattr(agreement, "MIN_EXAMPLES_PER_QUESTION_WITH_EXTRACTION", 1)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
     processor = LxmertProcessor.from_pretrained(model_of("vqa"))
     examples = get_task("vqa").split(scenes_folder, "test").read()

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from lxmert import LxmertForQuestionAnswering, LxmertProcessor
-from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store import FeatureStore
 from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Purpose
 from lxmert.inference import bulk_examples, bulk_sources
@@ -27,9 +27,8 @@ from lxmert.inference.bulk_packing import WindowLimits
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import load_regions, run_model
 from lxmert.training.task_registry import get_task
-from lxmert.vision.regions import Regions
 from tests.command_line import CommandLine
-from tests.training.prediction.predicting import Predict
+from tests.training.prediction.predicting import Predict, write_stores
 
 COMMAND = [sys.executable, "-m", "lxmert.cli.main"]
 TASKS = ["vqa", "gqa", "nlvr2"]
@@ -255,23 +254,6 @@ def test_journal_of_other_images_or_boxes_is_rejected(
     assert "contains the answers of another run (images); finish that run first" in err
 
 
-def write_stores(folder: Path, data: Path, model: Path, scales: Sequence[float]) -> list[Path]:
-    """Feature stores of the test images, their features multiplied by a scale each."""
-    examples = get_task("vqa").split(data, "test").read()
-    found = load_regions(examples, LxmertProcessor.from_pretrained(model), None)
-    batch = found.batch(torch.arange(len(found.rows)))
-    stores = []
-    for number, scale in enumerate(scales):
-        stores.append(folder / f"store-{number}")
-        manifest = StoreManifest(found.feature_dim, "float32", found.extractor)
-        with FeatureStoreWriter(stores[-1], manifest) as writer:
-            for name, row in found.rows.items():
-                count = int(batch["visual_attention_mask"][row].sum())
-                boxes, features = (batch[key][row, :count] for key in ("visual_pos", "visual_feats"))
-                writer.add(str(name), Regions(boxes * 90, features * scale, (90, 90), found.extractor))
-    return stores
-
-
 def test_feature_store_is_opened_only_once(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
@@ -279,7 +261,7 @@ def test_feature_store_is_opened_only_once(
     predict: Predict,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"))
     opened: list[str] = []
     opening = FeatureStore.__init__
 
@@ -296,7 +278,7 @@ def test_feature_store_is_opened_only_once(
 def test_stored_features_need_no_detector(
     model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"))
     model = shutil.copytree(model_of("vqa"), tmp_path / "model")
     file = model / "processor_config.json"
     settings = json.loads(file.read_text())
@@ -319,7 +301,7 @@ def test_stored_features_need_no_detector(
 def test_imported_tsv_features_are_accepted_with_extractor_name_from_error(
     model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"))
     original, run = tmp_path / "original.tsv", CommandLine(capsys).run
     assert run("features", "export", store, original, "-q")[0] == 0
     assert run("features", "import", original, "-o", tmp_path / "nameless", "-q")[0] == 0
