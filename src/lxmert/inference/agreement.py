@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lxmert.cpu import has_int8
 from lxmert.errors import ConfigurationError
 from lxmert.inference.bulk import ObjectSource
-from lxmert.inference.fast_model import INT8, FastModel, check_int8_setup, fast_dtype
+from lxmert.inference.fast_model import INT8, FastModel, fast_dtype
 from lxmert.inference.int8 import quantize
 from lxmert.inference.model_setup import MIN_HIDDEN_SIZE
 
@@ -89,7 +90,10 @@ def is_worth_comparing(
     share = MIN_EXAMPLES_PER_QUESTION_WITH_EXTRACTION if extracts_regions else MIN_EXAMPLES_PER_QUESTION
     if examples < share * QUESTIONS_COMPARED[lower_dtype]:
         return False
-    has_units = lower_dtype == INT8 or fast_dtype(model.device) == torch.bfloat16
+    if lower_dtype == INT8:
+        has_units = model.device.type == "cpu" and has_int8()
+    else:
+        has_units = fast_dtype(model.device) == torch.bfloat16
     return is_requested or (has_units and model.config.hidden_size >= MIN_HIDDEN_SIZE)
 
 
@@ -128,15 +132,14 @@ def compare_int8(model: PreTrainedModel, predict_labels: Callable[[FastModel], S
     """Answer in float32 and in 8 bits; these without compiled code, which takes minutes to make.
 
     Args:
-        model: a float32 model of a task; its weights do not change.
+        model: a float32 model of a task on a CPU; its weights do not change.
         predict_labels: see `compare_dtypes`.
 
     Returns:
-        how they agree; nothing is compared if the model or its device does not support 8 bits.
+        how they agree; nothing is compared if the model has layers that cannot be rounded.
     """
     rounded = deepcopy(model)
     try:
-        check_int8_setup(model.device, compiled=True)
         quantize(rounded, fast_dtype(model.device))
     except ConfigurationError:
         return Agreement(lower_dtype=INT8)

@@ -136,7 +136,10 @@ def test_comparison_needs_fewer_questions_with_stored_features(
     model_of: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
+    units = {"bfloat16": True, "int8": True}
+    fastest = {True: torch.bfloat16, False: torch.float32}
+    monkeypatch.setattr(agreement, "fast_dtype", lambda device: fastest[units["bfloat16"]])
+    monkeypatch.setattr(agreement, "has_int8", lambda: units["int8"])
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
 
     def is_worthwhile(examples: int, *, extracts_regions: bool = False, is_requested: bool = False) -> bool:
@@ -151,8 +154,9 @@ def test_comparison_needs_fewer_questions_with_stored_features(
     assert not is_worthwhile(stored - 1, is_requested=True)
     for examples, expected in ((extracted - 1, False), (extracted, True)):
         assert is_worthwhile(examples, extracts_regions=True) == expected
-    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.float32)
-    assert is_worthwhile(10**6) == (lower_dtype == "int8"), "only bfloat16 needs units for bfloat16"
+    for dtype in units:
+        units[dtype] = False
+        assert is_worthwhile(10**6) == units[lower_dtype]
 
 
 def test_resumed_run_keeps_its_precision_on_another_device(
