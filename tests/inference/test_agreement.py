@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lxmert import LxmertForQuestionAnswering
+from lxmert.errors import ConfigurationError
 from lxmert.inference import agreement
 from lxmert.inference.agreement import (
     Agreement,
@@ -80,27 +81,77 @@ def test_compare_dtypes_leaves_bfloat16_or_original_weights(
         assert torch.equal(tensor, expected), name
 
 
+EXACT = [1, 2, 0]
+
+
 @needs_int8
-def test_compare_int8_leaves_model_in_float32(model: LxmertForQuestionAnswering) -> None:
+@pytest.mark.parametrize("is_requested", [False, True])
+@pytest.mark.parametrize("agrees", ["both", "uncompiled", "neither"])
+def test_compare_int8_rounds_model_only_where_compiled_answers_agree_or_are_requested(
+    agrees: str, is_requested: bool, model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    dtypes = []
+    steps: list[str] = []
 
     def answers(fast: FastModel) -> list[int]:
-        dtypes.append((is_int8(fast.model), fast.model is model))
-        return [[1, 2, 0], [1, 2, 1]][is_int8(fast.model)]
+        steps.append("float32" if not is_int8(fast.model) else "compiled" if fast.compiled else "uncompiled")
+        is_same = steps[-1] == "float32" or agrees in ("both", steps[-1])
+        return EXACT if is_same else [1, 2, 1]
 
-    assert compare_int8(model, answers) == Agreement(2, 3, "int8")
-    assert dtypes == [(False, True), (True, False)]
+    def warm_up(fast: FastModel) -> None:
+        assert fast.compiled
+        steps.append("compile")
+
+    found, fast = compare_int8(model, answers, warm_up, is_requested=is_requested)
+    assert found == Agreement(3 if agrees == "both" else 2, 3, "int8")
+    if is_requested:
+        assert steps == ["compile", "float32", "compiled"]
+    else:
+        compiled = ["compile", "compiled"] if agrees != "neither" else []
+        assert steps == ["float32", "uncompiled", *compiled]
+    is_used = is_requested or agrees == "both"
+    assert is_int8(model) == is_used == (fast is not None)
+    if fast is None:
+        now = model.state_dict()
+        assert now.keys() == kept.keys()
+        assert all(torch.equal(now[name], tensor) for name, tensor in kept.items())
+        assert "save_pretrained" not in vars(model)
+    else:
+        with pytest.raises(ConfigurationError, match="cannot be saved"):
+            model.save_pretrained("anywhere")
+
+
+@needs_int8
+def test_compare_int8_keeps_weights_where_compilation_fails(model: LxmertForQuestionAnswering) -> None:
+    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    def fail(fast: FastModel) -> None:
+        raise ConfigurationError("no compiler")
+
+    with pytest.raises(ConfigurationError, match="no compiler"):
+        compare_int8(model, lambda fast: EXACT, fail, is_requested=False)
     now = model.state_dict()
     assert now.keys() == kept.keys()
     assert all(torch.equal(now[name], tensor) for name, tensor in kept.items())
-    assert "save_pretrained" not in vars(model)
 
 
-def test_compare_int8_compares_nothing_with_adapters(model: LxmertForQuestionAnswering) -> None:
+@needs_int8
+def test_compare_int8_rejects_adapters(model: LxmertForQuestionAnswering) -> None:
     add_adapters(model)
-    found = compare_int8(model, lambda fast: pytest.fail("asked"))
-    assert (found, found.dtype) == (Agreement(0, 0, "int8"), "float32")
+    with pytest.raises(ConfigurationError, match="merge adapters"):
+        compare_int8(model, lambda fast: EXACT, lambda fast: None, is_requested=False)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_is_worth_compiling_on_cpu_for_15000_examples_per_thread(
+    device: str, model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LxmertForQuestionAnswering, "device", torch.device(device))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert agreement.is_worth_compiling(model, 45_000) == (device == "cpu")
+    assert not agreement.is_worth_compiling(model, 44_999)
+    model.lxmert.pooler.register_forward_hook(lambda *_: None)
+    assert not agreement.is_worth_compiling(model, 45_000), "its code cannot be kept"
 
 
 def test_labels_where_finite_are_minus_1_for_nan_or_infinite_scores() -> None:

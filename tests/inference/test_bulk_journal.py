@@ -100,7 +100,8 @@ def test_each_rank_writes_own_file_and_reads_all(folder: Path) -> None:
 def test_overwrite_is_rejected_for_unconnected_ranks(folder: Path, rank: int) -> None:
     """The others' files could be of this run or of an older one."""
     for other in (0, 1):
-        journal_labels(folder, ranks=Ranks(other, 2))
+        with AnswerJournal(folder, RUN, Ranks(other, 2)) as journal:
+            journal.append([other], [7])
     before = {path: path.read_bytes() for path in folder.glob("*.jsonl")}
     with pytest.raises(ConfigurationError, match=r"delete .*out\.json\.journal before.*omit") as caught:
         AnswerJournal(folder, RUN, Ranks(rank, 2), overwrite=True)
@@ -108,6 +109,18 @@ def test_overwrite_is_rejected_for_unconnected_ranks(folder: Path, rank: int) ->
     assert {path: path.read_bytes() for path in folder.glob("*.jsonl")} == before
     with pytest.raises(DataError, match=r"another run \(weights\).*start over by deleting the folder"):
         journal_labels(folder, {**RUN, "weights": "cd34"}, ranks=Ranks(rank, 2))
+
+
+def test_journal_of_another_run_without_answers_is_replaced(folder: Path) -> None:
+    for rank in (0, 1):
+        with AnswerJournal(folder, {**RUN, "weights": "cd34"}, Ranks(rank, 2)) as journal:
+            journal.record_decision("precision", [64, 64])
+    with AnswerJournal(folder, RUN) as journal:
+        assert (journal.labels, journal.decisions) == ({}, {})
+        journal.append([3], [10])
+    assert journal_labels(folder) == {3: 10}
+    with pytest.raises(DataError, match=r"another run \(weights\)"):
+        journal_labels(folder, {**RUN, "weights": "cd34"})
 
 
 @pytest.mark.parametrize("old", [RUN, {**RUN, "weights": "cd34"}])

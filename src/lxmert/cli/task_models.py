@@ -64,7 +64,7 @@ CompileOption = Annotated[
     typer.Option(
         "--compile/--no-compile",
         help="Compile the model first; takes minutes, once.",
-        show_default="where it saves time: on a CPU, for large splits with --features",
+        show_default="for int8, which auto tries for large splits with --features",
     ),
 ]
 

@@ -14,11 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lxmert.cpu import has_int8
-from lxmert.errors import ConfigurationError
 from lxmert.inference.bulk import ObjectSource
+from lxmert.inference.compiling import is_cacheable
 from lxmert.inference.fast_model import INT8, FastModel, fast_dtype
 from lxmert.inference.int8 import quantize
-from lxmert.inference.model_setup import MIN_HIDDEN_SIZE
 
 QUESTIONS_COMPARED = {"bfloat16": 64, INT8: 256}
 """Distinct questions that are answered twice: few of a run's thousands, yet enough to let one differ."""
@@ -32,6 +31,12 @@ MIN_EXAMPLES_PER_QUESTION = 4
 MIN_EXAMPLES_PER_QUESTION_WITH_EXTRACTION = 64
 """The same for runs that extract regions from images: answering is a small part of such a run, and the images
 of the compared questions are extracted once more."""
+
+MIN_HIDDEN_SIZE = 256
+"""Hidden size below which bfloat16 is no faster: the embedded model, 128 wide, took longer in it."""
+
+MIN_COMPILED_EXAMPLES_PER_THREAD = 15_000
+"""Compilation takes two minutes at full size, about what compiled 8-bit code gains on so many examples."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,20 @@ def is_worth_comparing(
     return is_requested or (has_units and model.config.hidden_size >= MIN_HIDDEN_SIZE)
 
 
+def is_worth_compiling(model: PreTrainedModel, examples: int) -> bool:
+    """Whether compiled 8-bit code, which later processes can use, gains more time than compiling takes.
+
+    Args:
+        model: a model of a task.
+        examples: number of examples of this process, about regions that are extracted already.
+    """
+    return (
+        model.device.type == "cpu"
+        and is_cacheable(model)
+        and examples >= MIN_COMPILED_EXAMPLES_PER_THREAD * torch.get_num_threads()
+    )
+
+
 def measure_agreement(
     exact: Sequence[int], others: Sequence[int], lower_dtype: str = "bfloat16"
 ) -> Agreement:
@@ -128,23 +147,48 @@ def compare_dtypes(model: PreTrainedModel, predict_labels: Callable[[FastModel],
     return agreement
 
 
-def compare_int8(model: PreTrainedModel, predict_labels: Callable[[FastModel], Sequence[int]]) -> Agreement:
-    """Answer in float32 and in 8 bits; these without compiled code, which takes minutes to make.
+def compare_int8(
+    model: PreTrainedModel,
+    predict_labels: Callable[[FastModel], Sequence[int]],
+    warm_up: Callable[[FastModel], None],
+    *,
+    is_requested: bool,
+) -> tuple[Agreement, FastModel | None]:
+    """Answer in float32 and in 8 bits.
+
+    Unless requested, 8 bits are first tried without compiled code, which takes minutes to make.
 
     Args:
-        model: a float32 model of a task on a CPU; its weights do not change.
-        predict_labels: see `compare_dtypes`.
+        model: a float32 model of a task on a CPU. It is rounded if 8 bits are good enough or requested, else
+            its weights do not change.
+        predict_labels: see `compare_dtypes`; called once more for code that is not compiled.
+        warm_up: compiles a model.
+        is_requested: whether 8 bits are used whatever the answers.
 
     Returns:
-        how they agree; nothing is compared if the model has layers that cannot be rounded.
+        how they agree, and the compiled model if it is used.
+
+    Raises:
+        ConfigurationError: the model has layers that cannot be rounded, or cannot be compiled here.
     """
+    # A copy is rounded: where compilation fails, answering goes on with the exact weights.
     rounded = deepcopy(model)
-    try:
-        quantize(rounded, fast_dtype(model.device))
-    except ConfigurationError:
-        return Agreement(lower_dtype=INT8)
-    exact = predict_labels(FastModel(model, dtype="float32"))
-    return measure_agreement(exact, predict_labels(FastModel(rounded, dtype=None)), INT8)
+    quantize(rounded, fast_dtype(model.device))
+    exact: Sequence[int] | None = None
+    if not is_requested:
+        exact = predict_labels(FastModel(model, dtype="float32"))
+        agreement = measure_agreement(exact, predict_labels(FastModel(rounded, dtype=None)), INT8)
+        if not agreement.is_enough:
+            return agreement, None
+    fast = FastModel(rounded, dtype=None, compiled=True)
+    warm_up(fast)
+    if exact is None:
+        exact = predict_labels(FastModel(model, dtype="float32"))
+    agreement = measure_agreement(exact, predict_labels(fast), INT8)
+    if not (is_requested or agreement.is_enough):
+        return agreement, None
+    model.__dict__ = rounded.__dict__  # The caller's model becomes the rounded one, whose layers these are.
+    return agreement, fast
 
 
 def labels_where_finite(scores: Tensor) -> list[int]:

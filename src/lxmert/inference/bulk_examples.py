@@ -1,7 +1,7 @@
 """Answering the examples of a split of VQA, GQA or NLVR2 in bulk, each by the class its model chooses."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -11,6 +11,7 @@ from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
 from lxmert.data.token_table import TokenTable
+from lxmert.errors import ConfigurationError
 from lxmert.inference.agreement import (
     QUESTIONS_COMPARED,
     Agreement,
@@ -18,35 +19,37 @@ from lxmert.inference.agreement import (
     compare_dtypes,
     compare_int8,
     is_worth_comparing,
+    is_worth_compiling,
     labels_where_finite,
-    measure_agreement,
 )
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings, ObjectSource, best_labels
 from lxmert.inference.bulk_packing import BatchLimits, TokenizedQuestion, WindowLimits, split_into_windows
 from lxmert.inference.bulk_sources import EXTRACTION_WINDOW, ExtractedObjects, StoredObjects
 from lxmert.inference.fast_model import AUTO, INT8, FastModel, answering_dtype, check_int8_setup
-from lxmert.inference.model_setup import ModelSetup, compilation_pays
+from lxmert.inference.model_setup import ModelSetup
 from lxmert.processing import LxmertProcessor
 
 
 class ExampleAnswerer:
     """Answers the examples of a split.
 
-    The model is set up once: on construction where `setup` leaves nothing open, else by `prepare_answerer`,
-    which may answer some questions twice before it does, and compiles it.
+    The model is set up once: on construction where `setup` says all, else by `prepare_answerer`, which may
+    answer some questions twice before it does.
 
     Args:
         model: a model of the task, which is set up in place.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
         features: store of the images' objects; None to extract them from the images.
-        setup: how the model is set up. With `compiled` None it is compiled where there are so many questions
-            that this pays. With dtype "auto" it answers in 8 bits if compiled, else in bfloat16 where the
-            device has units for it; each only if the work is large enough, and nearly all of the first
-            questions are answered as in float32. "int8" is used in any case, and how many were is reported.
+        setup: how the model is set up. With dtype "auto" it answers in 8 bits if it is compiled, or if
+            `compiled` is None and compiling pays for so many examples; else in bfloat16 where the device has
+            units for it; each only if the work is large enough, and nearly all of the first questions are
+            answered as in float32. "int8" is used in any case, and how many were is reported.
         batch_size: most examples at once; None for what suits model and device.
         processes: number of processes that share the examples.
         progress: shows everything before the first answer: tokenising, comparing, compiling.
+        notify: called with a line where lower precision will not do, of how well 8 bits do, and where "auto"
+            cannot compile for them.
 
     Attributes:
         tokens: token ids of the sentences.
@@ -68,6 +71,7 @@ class ExampleAnswerer:
         batch_size: int | None = None,
         processes: int = 1,
         progress: StartProgress = no_progress,
+        notify: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._source, self._window_limits = _object_source(examples, processor, features)
         self._images = [example.images for example in examples.examples]
@@ -79,21 +83,20 @@ class ExampleAnswerer:
             range(len(self._images)),
             key=lambda index: [first_seen[image] for image in self._images[index]],
         )
-        self._progress = progress
+        self._progress, self._notify = progress, notify
         self._model = model
         self._setup = setup or ModelSetup()
-        self._needs_comparison = self._setup.dtype in (AUTO, INT8)
+        self._processes = processes
         self._extracts_regions = features is None
-        own_examples = 0 if self._extracts_regions else len(self.order) // processes
-        self._compilation_pays = compilation_pays(model, own_examples)
         self._pad_token_id: int = processor.tokenizer.pad_token_id
         self._settings = BulkSettings(BatchLimits(questions=batch_size), self._window_limits)
         self._fast: FastModel | None = None
+        self._warmed_up: FastModel | None = None
         self._answerer: BulkAnswerer[int] | None = None
         if self._setup.dtype == INT8:
-            check_int8_setup(model.device, compiled=self._setup.compiled is not False)
-        elif not self._needs_comparison and self._setup.compiled is False:
-            self._apply_setup(self._setup)
+            check_int8_setup(model.device, compiled=self._setup.compiles)
+        elif self._setup.dtype != AUTO:
+            self._fast = self._setup.apply(model)
 
     @property
     def seconds(self) -> float:
@@ -106,74 +109,83 @@ class ExampleAnswerer:
         return answering_dtype(self._model)
 
     def agreement(self) -> Agreement:
-        """Compare a lower precision with float32: the first one that "auto" finds good enough, else the last.
+        """Compare lower precision with float32: the lowest that is good enough, else the last one compared.
 
         The questions are the first different ones of `order`, the same in every process of a run, whatever is
-        done already. Nothing is compared where that cannot pay; see `Agreement`.
+        done already. Nothing is compared where that cannot pay; see `Agreement`. If 8 bits are good enough,
+        the model is set up for them.
 
         Raises:
+            ConfigurationError: 8 bits were asked for, and the model cannot be rounded or compiled here.
             ImageError: an image cannot be read.
             RegionsError: an image's boxes are unusable.
         """
         if self._setup.dtype == INT8:
-            return self._agreement_of(INT8, self._compare_applied_int8)
-        if self._setup.compiled:
-            found = self._agreement_of(INT8, partial(compare_int8, self._model))
-            if found.is_enough:
-                return found
-        return self._agreement_of("bfloat16", partial(compare_dtypes, self._model))
+            return self._compare_int8(is_requested=True)
+        in_8_bits = Agreement(lower_dtype=INT8)
+        if self._may_answer_in_int8():
+            try:
+                in_8_bits = self._compare_int8(is_requested=False)
+            except ConfigurationError as error:
+                self._notify(f"not answering in 8 bits: {error}")
+        if in_8_bits.is_enough or not self._is_worth_comparing("bfloat16"):
+            return in_8_bits
+        return compare_dtypes(self._model, self._labels_of_first("bfloat16", runs=2))
 
-    def _agreement_of(
-        self,
-        lower_dtype: str,
-        compare: Callable[[Callable[[FastModel], list[int]]], Agreement],
-    ) -> Agreement:
-        is_worthwhile = is_worth_comparing(
+    def _may_answer_in_int8(self) -> bool:
+        """Whether "auto" may choose 8 bits: only compiled models answer in them."""
+        if self._setup.compiled is not None:
+            return self._setup.compiled
+        own_examples = len(self.order) // self._processes
+        return not self._extracts_regions and is_worth_compiling(self._model, own_examples)
+
+    def _compare_int8(self, *, is_requested: bool) -> Agreement:
+        if not self._is_worth_comparing(INT8):
+            return Agreement(lower_dtype=INT8)
+        predict_labels = self._labels_of_first(INT8, runs=2 if is_requested else 3)
+        agreement, self._fast = compare_int8(
+            self._model, predict_labels, self._warm_up, is_requested=is_requested
+        )
+        return agreement
+
+    def _is_worth_comparing(self, lower_dtype: str) -> bool:
+        return is_worth_comparing(
             self._model,
             lower_dtype,
             len(self.order),
             extracts_regions=self._extracts_regions,
             is_requested=self._setup.dtype == INT8,
         )
-        if not is_worthwhile:
-            return Agreement(lower_dtype=lower_dtype)
+
+    def _labels_of_first(self, lower_dtype: str, *, runs: int) -> Callable[[FastModel], list[int]]:
+        """What answers the first distinct questions, as many as are compared, in each of its runs."""
         questions = self._first_distinct(QUESTIONS_COMPARED[lower_dtype])
-        advance = self._progress(f"Comparing {lower_dtype} with float32", 2 * len(questions))
+        advance = self._progress(f"Comparing {lower_dtype} with float32", runs * len(questions))
         source = CachingObjectSource(self._source)
 
         def predict_labels(fast: FastModel) -> list[int]:
-            return self._build_answerer(fast, source, labels_where_finite).answer_in_order(questions, advance)
+            answerer = self._build_answerer(fast, source, labels_where_finite)
+            windows = split_into_windows(questions, lambda question: question.images, self._window_limits)
+            return [label for window in windows for label in answerer.answer_in_order(window, advance)]
 
-        return compare(predict_labels)
+        return predict_labels
 
-    def _compare_applied_int8(self, predict_labels: Callable[[FastModel], list[int]]) -> Agreement:
-        """Compare the model as it is set up, compiled: 8 bits are used whatever the result."""
-        exact = predict_labels(FastModel(self._model, dtype="float32"))
-        return measure_agreement(exact, predict_labels(self._apply_setup(self._setup)), INT8)
-
-    def prepare_answerer(
-        self,
-        get_agreement: Callable[[], Agreement] | None = None,
-        notify: Callable[[str], None] = lambda line: None,
-    ) -> BulkAnswerer[int]:
+    def prepare_answerer(self, get_agreement: Callable[[], Agreement] | None = None) -> BulkAnswerer[int]:
         """Set the model up, with dtype "auto" or "int8" after a comparison; later calls return the same.
 
         Args:
             get_agreement: how the agreement is found; None for `agreement`.
-            notify: called with a line where bfloat16 will not do, of how well 8 bits do, and where the model
-                cannot be compiled.
 
         Returns:
             what answers windows of questions.
         """
         if self._answerer is None:
-            self._setup = self._setup.with_compilation(pays=self._compilation_pays, notify=notify)
             setup = self._setup
-            if self._needs_comparison:
-                setup = self._choose_setup(
-                    self.agreement() if get_agreement is None else get_agreement(), notify
-                )
-            self._answerer = self._build_answerer(self._apply_setup(setup), self._source, best_labels)
+            if setup.dtype in (AUTO, INT8):
+                setup = self._choose_setup(self.agreement() if get_agreement is None else get_agreement())
+            if self._fast is None:
+                self._fast = setup.apply(self._model)
+            self._answerer = self._build_answerer(self._fast, self._source, best_labels)
         return self._answerer
 
     def answer(
@@ -195,6 +207,8 @@ class ExampleAnswerer:
         for window in split_into_windows(indices, self._images.__getitem__, self._window_limits):
             if is_done(window):
                 continue
+            if self._fast is not None:
+                self._warm_up(self._fast)
 
             def all_done(batch: Sequence[int], window: Sequence[int] = window) -> bool:
                 return is_done([window[row] for row in batch])
@@ -203,7 +217,7 @@ class ExampleAnswerer:
             for batch, labels in answerer.answer(questions, all_done):
                 yield [window[row] for row in batch], labels
 
-    def _choose_setup(self, agreement: Agreement, notify: Callable[[str], None]) -> ModelSetup:
+    def _choose_setup(self, agreement: Agreement) -> ModelSetup:
         """The set-up that a comparison leads to."""
         is_requested = self._setup.dtype == INT8
         if agreement.compared:
@@ -211,24 +225,18 @@ class ExampleAnswerer:
             if is_requested and not agreement.is_enough:
                 line += f" ({required} by auto)"
             elif not agreement.is_enough:
-                line += f" ({required}); using float32 (--dtype bfloat16 to override)"
+                line += f" ({required}); using float32 (--dtype {agreement.lower_dtype} to override)"
             elif not is_requested:
                 line += f"; using {agreement.dtype} (--dtype float32 to override)"
             if agreement.lower_dtype == INT8 or not agreement.is_enough:
-                notify(line)
-        if is_requested:
-            return self._setup
-        # Only compiled models answer in 8 bits, also where another process or an earlier run has decided.
-        compiled = self._setup.compiled or agreement.dtype == INT8
-        return ModelSetup(agreement.dtype, compiled)
+                self._notify(line)
+        return self._setup if is_requested else replace(self._setup, dtype=agreement.dtype)
 
-    def _apply_setup(self, setup: ModelSetup) -> FastModel:
-        """The model set up, by the first call: 8 bits come only from weights that are not rounded yet."""
-        if self._fast is None:
-            self._fast = setup.apply(self._model)
-            if setup.compiled:
-                self._fast.warm_up(self._progress("Compiling", 3))
-        return self._fast
+    def _warm_up(self, fast: FastModel) -> None:
+        """Compile a model that is to be compiled, once."""
+        if fast.compiled and fast is not self._warmed_up:
+            fast.warm_up(self._progress("Compiling", 3))
+            self._warmed_up = fast
 
     def _build_answerer(
         self, fast: FastModel, source: ObjectSource, decode_scores: Callable[[Tensor], list[int]]

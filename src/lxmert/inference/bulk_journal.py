@@ -134,24 +134,28 @@ class AnswerJournal:
     def _read_contents(self) -> "_JournalContents":
         contents = _JournalContents({}, {}, {})
         for path in sorted(self.folder.glob("rank-*.jsonl")):
-            for line, end in _complete_lines(path):
-                if path not in contents.sizes:
-                    self._check_run(line)
-                elif "places" in line:
+            lines = list(_complete_lines(path))
+            if not lines:
+                continue
+            if (run := lines[0][0]) != self._run:
+                if any("places" in line for line, _ in lines):
+                    raise self._other_run(run)
+                continue  # Of a run that ended before its first answer.
+            for line, _ in lines:
+                if "places" in line:
                     contents.labels.update(zip(line["places"], line["labels"], strict=True))
                 elif "decision" in line:
                     contents.decisions.setdefault(line["decision"], line["value"])
-                contents.sizes[path] = end
+            contents.sizes[path] = lines[-1][1]
         return contents
 
-    def _check_run(self, first: Mapping[str, Any]) -> None:
-        """Raise unless the first line of a file is of this run."""
-        if first != self._run:
-            how = "with --overwrite" if self._can_restart else "by deleting the folder"
-            raise DataError(
-                f"{self.folder} contains the answers of another run ({_differences(first, self._run)}); "
-                f"finish that run first, or start over {how}"
-            )
+    def _other_run(self, run: Mapping[str, Any]) -> DataError:
+        """The error for a file with answers of another run."""
+        how = "with --overwrite" if self._can_restart else "by deleting the folder"
+        return DataError(
+            f"{self.folder} contains the answers of another run ({_differences(run, self._run)}); "
+            f"finish that run first, or start over {how}"
+        )
 
     def _discard(self, ranks: Ranks) -> None:
         """Delete this process's file, and those of ranks that this run does not have."""

@@ -164,15 +164,6 @@ class CompiledPart:
         return digest.hexdigest()[:32]
 
 
-def check_compiler() -> None:
-    """Raise a ConfigurationError if models cannot be compiled on this CPU, or the code cannot be kept.
-
-    The first time a layer of a few numbers is compiled, which takes some seconds.
-    """
-    layer = nn.Linear(2, 2).eval()
-    CompiledPart(layer, "test layer", lambda: "", {"input": ("B", 2)}, {})(torch.zeros(2, 2))
-
-
 def is_cacheable(part: nn.Module) -> bool:
     """Whether a module is determined by package versions, kinds of layers and weights."""
     return all(
@@ -183,8 +174,8 @@ def is_cacheable(part: nn.Module) -> bool:
 
 def _compile_error(name: str, error: Exception, needs: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the {name} cannot be compiled here ({_error_cause(error)}). It needs {needs}. Without compilation, "
-        "the results are the same but somewhat slower"
+        f"the {name} cannot be compiled here ({_error_cause(error)}). It needs {needs}; models can be used "
+        "without compilation as well"
     )
 
 

@@ -54,8 +54,8 @@ def evaluate_model(
         setup: How the model is set up; None leaves it as it is, "auto" chooses a dtype by the answers (see
             `ExampleAnswerer`).
         progress: Shows the progress.
-        notify: Called with a line if "auto" finds bfloat16 inadequate, with the agreement of "int8", and if
-            the model cannot be compiled.
+        notify: Called with a line if "auto" finds lower precision inadequate, with the agreement of "int8",
+            and if the model cannot be compiled for it.
         settings: Settings of the metric, such as `evaluator="before-2021-03"` for VQA.
 
     Raises:
@@ -94,8 +94,8 @@ def run_model(
         DataError: There is no example, or an image's regions are missing.
     """
     store = open_stores(features) if features else None
-    answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress)
-    answerer.prepare_answerer(notify=notify)
+    answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress, notify)
+    answerer.prepare_answerer()
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
     for indices, batch_labels in answerer.answer(answerer.order):
@@ -113,6 +113,7 @@ def build_answerer(
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
+    notify: Callable[[str], None] = lambda line: None,
     processes: int = 1,
 ) -> ExampleAnswerer:
     """Create the answerer of the examples, after checking that it can answer them.
@@ -141,6 +142,7 @@ def build_answerer(
         batch_size=batch_size,
         processes=processes,
         progress=progress,
+        notify=notify,
     )
 
 

@@ -22,13 +22,14 @@ from lxmert.faults import overwrite_fault
 from lxmert.inference.agreement import QUESTIONS_COMPARED, Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
-from lxmert.inference.fast_model import AUTO, INT8, fast_dtype
+from lxmert.inference.fast_model import INT8, fast_dtype
 from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
 from lxmert.training.evaluation import build_answerer, predictions_by_id
 from lxmert.training.task_registry import get_task
 from lxmert.training.tasks import Task, get_answer_vocabulary
+from lxmert.weights.dtypes import dtype_name
 from lxmert.weights.fingerprint import hash_weights
 
 _IGNORED_CONFIG_KEYS = ("_name_or_path", "transformers_version", "dtype")
@@ -97,8 +98,8 @@ def predict_to_file(
         overwrite: True replaces an existing file, and starts over if there is a journal of this or another
             run; refused for several processes that cannot communicate.
         progress: Shows the progress.
-        notify: Called with a line if "auto" finds bfloat16 inadequate, with the agreement of "int8", and if
-            the model cannot be compiled.
+        notify: Called with a line if "auto" finds lower precision inadequate, with the agreement of "int8",
+            and if the model cannot be compiled for it.
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
@@ -116,7 +117,7 @@ def predict_to_file(
     store = open_stores(features) if features else None
     weights = hash_weights(model)  # Before the model is set up, which may change them.
     answerer = build_answerer(
-        model, processor, examples, store, batch_size, setup, progress, processes=ranks.world_size
+        model, processor, examples, store, batch_size, setup, progress, notify, processes=ranks.world_size
     )
     run_identity = {
         "weights": weights,
@@ -132,7 +133,7 @@ def predict_to_file(
     shard = _contiguous_shard(answerer.order, ranks)
     with AnswerJournal(journal_folder(output), run_identity, ranks, overwrite=overwrite) as journal:
         already_answered = sum(index in journal.labels for index in shard)
-        answerer.prepare_answerer(lambda: _shared_agreement(answerer, journal, ranks), notify)
+        answerer.prepare_answerer(lambda: _shared_agreement(answerer, journal, ranks))
         advance = progress(f"Answering {split} questions in {answerer.dtype}", len(shard))
         advance(already_answered)
         for indices, labels in answerer.answer(shard, journal.contains):
@@ -221,11 +222,9 @@ def _shared_agreement(answerer: ExampleAnswerer, journal: AnswerJournal, ranks: 
 
 
 def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: ModelSetup) -> list[Any]:
-    dtype = str(model.dtype)
-    if setup.dtype == AUTO:
-        dtype = AUTO
-    elif setup.dtype == INT8:
-        dtype = f"{INT8} and {fast_dtype(model.device)}"  # Whatever is not in 8 bits.
+    dtype = setup.dtype or dtype_name(model.dtype)
+    if dtype == INT8:
+        dtype = f"{INT8} and {dtype_name(fast_dtype(model.device))}"  # Whatever is not in 8 bits.
     return [model.device.type, dtype, setup.compiled, batch_size]
 
 

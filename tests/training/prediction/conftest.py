@@ -100,10 +100,11 @@ def agreements(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
     """
     found: list[Agreement] = []
 
-    def recorded(compare: Callable[..., Agreement]) -> Callable[..., Agreement]:
-        def comparing(*given: Any) -> Agreement:
-            found.append(compare(*given))
-            return found[-1]
+    def recorded(compare: Callable[..., Any]) -> Callable[..., Any]:
+        def comparing(*given: Any, **named: Any) -> Any:
+            result = compare(*given, **named)
+            found.append(result if isinstance(result, Agreement) else result[0])
+            return result
 
         return comparing
 

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
-from lxmert import LxmertForQuestionAnswering
 from lxmert.errors import ConfigurationError
-from lxmert.inference import agreement, fast_model, model_setup
+from lxmert.inference import agreement
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.fast_model import FastModel
 from tests.command_line import exit_status
 from tests.inference.test_int8 import needs_int8
-from tests.model.small import small_config
 from tests.training.prediction.predicting import Predict, write_stores
 
 
@@ -118,23 +115,15 @@ def test_int8_uncompiled_is_rejected_before_any_work(
 
 
 @pytest.fixture
-def compiled_parts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the parts compiled so far, in name only; enabled for 600 questions and narrow models."""
-    names: list[str] = []
-
-    def noted(part: nn.Module, name: str, *_: object) -> nn.Module:
-        names.append(name)
-        return part
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(fast_model, "CompiledPart", noted)
-    monkeypatch.setattr(model_setup, "check_compiler", lambda: names.append("test layer"))
-    monkeypatch.setattr(model_setup, "MIN_QUESTIONS_PER_THREAD", 600 / torch.get_num_threads())
-    monkeypatch.setattr(model_setup, "MIN_HIDDEN_SIZE", 1)
-    return names
-
-
-ALL_PARTS = ["test layer", "object encoder", "word encoder", "scorer"]
+def compiled_models(
+    agreements: list[Agreement], no_compilation: None, monkeypatch: pytest.MonkeyPatch
+) -> list[FastModel]:
+    """The models compiled so far, in name only; by default for 600 questions."""
+    models: list[FastModel] = []
+    monkeypatch.setattr(FastModel, "warm_up", lambda fast, advance: models.append(fast))
+    monkeypatch.setattr(agreement, "MIN_COMPILED_EXAMPLES_PER_THREAD", 600 / torch.get_num_threads())
+    monkeypatch.setitem(agreement.MIN_AGREEMENT_PERCENT, "int8", 95)
+    return models
 
 
 @pytest.fixture
@@ -151,58 +140,85 @@ def test_auto_dtype_of_large_split_is_int8_where_it_agrees(
     tmp_path: Path,
     predict: Predict,
     agreements: list[Agreement],
-    compiled_parts: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    compiled_models: list[FastModel],
 ) -> None:
-    monkeypatch.setitem(agreement.MIN_AGREEMENT_PERCENT, "int8", 95)
     words = [model_of("vqa"), *large_split]
-    warmed_up: list[object] = []
-    monkeypatch.setattr(FastModel, "warm_up", lambda fast, advance: warmed_up.append(fast))
     status, out, err = predict(*words, tmp_path / "auto.json")
     assert (status, out) == (0, f"{tmp_path / 'auto.json'}: 640 predictions in int8\n")
-    assert len(warmed_up) == 1, "compiled before the first answer"
     (found,) = agreements
     assert (found.lower_dtype, found.compared) == ("int8", 256)
     assert err == (
         f"note: int8 gives the same answer as float32 for {found.agreed} of 256 questions; using int8 "
         "(--dtype float32 to override)\n"
     )
-    assert compiled_parts == ALL_PARTS
+    assert len(compiled_models) == 1
     # A precision given by --dtype gives the same answers; 8 bits are compiled whatever the size.
     asked = [*words, tmp_path / "asked.json", "--dtype", "int8"]
-    assert predict(*asked, "--limit", "1", "--overwrite")[0] == 0
-    assert compiled_parts == ALL_PARTS + ALL_PARTS[1:]
+    assert predict(*asked, "--limit", "1")[0] == 0
+    assert (len(agreements), len(compiled_models)) == (1, 2)
     assert predict(*asked, "--overwrite")[0] == 0
     assert (tmp_path / "auto.json").read_bytes() == (tmp_path / "asked.json").read_bytes()
 
 
 @needs_int8
-def test_auto_dtype_of_large_split_without_agreement_in_int8_is_next_lowest(
+@pytest.mark.parametrize("reason", ["uncompiled", "compiled", "no compiler"])
+def test_auto_dtype_of_large_split_without_int8_is_next_lowest(
+    reason: str,
     large_split: list[object],
     model_of: Callable[[str], Path],
     close_calls_model: Path,
     tmp_path: Path,
     predict: Predict,
     agreements: list[Agreement],
-    compiled_parts: list[str],
+    compiled_models: list[FastModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(agreement.MIN_AGREEMENT_PERCENT, "int8", 100.1)
+    def warm_up(fast: FastModel, advance: object) -> None:
+        if reason == "no compiler":
+            raise ConfigurationError("there is no compiler")
+        compiled_models.append(fast)
+        required["int8"] = 100.1
+
+    required = agreement.MIN_AGREEMENT_PERCENT
+    monkeypatch.setattr(FastModel, "warm_up", warm_up)
     for folder, dtype in ((model_of("vqa"), "bfloat16"), (close_calls_model, "float32")):
-        compiled_parts.clear()
+        compiled_models.clear()
         agreements.clear()
-        status, out, _ = predict(folder, *large_split, tmp_path / f"{dtype}.json")
+        monkeypatch.setitem(required, "int8", 100.1 if reason == "uncompiled" else 0)
+        status, out, err = predict(folder, *large_split, tmp_path / f"{dtype}.json")
         assert (status, out.endswith(f" 640 predictions in {dtype}\n")) == (0, True)
-        assert [found.lower_dtype for found in agreements] == ["int8", "bfloat16"]
-        assert compiled_parts == ALL_PARTS
+        note = "note: not answering in 8 bits: there is no compiler\n"
+        assert err.startswith(note) == (reason == "no compiler")
+        assert ("bfloat16 gives the same answer" in err) == (dtype == "float32")
+        assert [found.lower_dtype for found in agreements][-1] == "bfloat16"
+        assert len(compiled_models) == (reason == "compiled")
         asked = [folder, *large_split, tmp_path / f"asked-{dtype}.json", "--dtype", dtype]
-        assert predict(*asked, "--no-compile")[0] == 0
-        assert compiled_parts == ALL_PARTS
+        assert predict(*asked)[0] == 0
         auto, alone = ((tmp_path / f"{name}{dtype}.json").read_bytes() for name in ("", "asked-"))
         assert auto == alone, "the rejected 8 bits leave the weights as they were"
 
 
-@pytest.mark.parametrize("reason", ["few", "extracted", "narrow", "not wanted", "shared"])
+@needs_int8
+def test_rejected_int8_is_reported_where_bfloat16_is_not_compared(
+    large_split: list[object],
+    model_of: Callable[[str], Path],
+    tmp_path: Path,
+    predict: Predict,
+    compiled_models: list[FastModel],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.float32)
+    monkeypatch.setitem(agreement.MIN_AGREEMENT_PERCENT, "int8", 100.1)
+    status, out, err = predict(model_of("vqa"), *large_split, tmp_path / "out.json")
+    assert (status, out.endswith(" 640 predictions in float32\n"), compiled_models) == (0, True, [])
+    assert re.fullmatch(
+        r"note: int8 gives the same answer as float32 for 2\d\d of 256 questions \(100\.1 % required\); "
+        r"using float32 \(--dtype int8 to override\)\n",
+        err,
+    )
+
+
+@pytest.mark.parametrize("reason", ["few", "extracted", "shared", "--no-compile", "float32", "bfloat16"])
 def test_models_are_not_compiled_where_it_does_not_pay(
     reason: str,
     large_split: list[object],
@@ -210,7 +226,8 @@ def test_models_are_not_compiled_where_it_does_not_pay(
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    compiled_parts: list[str],
+    agreements: list[Agreement],
+    compiled_models: list[FastModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = [model_of("vqa"), *large_split, tmp_path / "out.json"]
@@ -218,41 +235,15 @@ def test_models_are_not_compiled_where_it_does_not_pay(
         words += ["--limit", 599]
     elif reason == "extracted":
         words = [model_of("vqa"), scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
-    elif reason == "narrow":
-        monkeypatch.setattr(model_setup, "MIN_HIDDEN_SIZE", 10**6)
-    elif reason == "not wanted":
-        words += ["--no-compile"]
-    else:
+    elif reason == "shared":
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", "0")
+    else:
+        words += [reason] if reason == "--no-compile" else ["--dtype", reason]
     status, out, err = predict(*words)
-    assert (status, err, compiled_parts) == (0, "", [])
-    assert " in float32" in out
-
-
-def test_models_with_hooks_are_compiled_only_on_request(compiled_parts: list[str]) -> None:
-    model = LxmertForQuestionAnswering(small_config())
-    assert model_setup.compilation_pays(model, 600)
-    model.lxmert.pooler.register_forward_hook(lambda *_: None)
-    assert not model_setup.compilation_pays(model, 600)
-
-
-def test_large_split_is_answered_uncompiled_where_nothing_can_be_compiled(
-    large_split: list[object],
-    model_of: Callable[[str], Path],
-    tmp_path: Path,
-    predict: Predict,
-    compiled_parts: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail() -> None:
-        raise ConfigurationError("no compiler")
-
-    monkeypatch.setattr(model_setup, "check_compiler", fail)
-    status, out, err = predict(model_of("vqa"), *large_split, tmp_path / "out.json", "--dtype", "float32")
-    assert (status, err) == (0, "note: answering without compiled code: no compiler\n")
-    assert out.endswith(" 640 predictions in float32\n")
-    assert compiled_parts == []
+    assert (status, err, compiled_models) == (0, "", [])
+    assert f" in {'float32' if reason == 'float32' else 'bfloat16'}" in out
+    assert "int8" not in [found.lower_dtype for found in agreements]
 
 
 @needs_int8
@@ -262,12 +253,11 @@ def test_resumed_run_stays_in_int8_with_more_threads(
     tmp_path: Path,
     predict: Predict,
     agreements: list[Agreement],
-    compiled_parts: list[str],
+    compiled_models: list[FastModel],
     answered_batch_sizes: list[int],
     interrupted_after: Callable[[int], AbstractContextManager[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(agreement.MIN_AGREEMENT_PERCENT, "int8", 95)
     words = [model_of("vqa"), *large_split, tmp_path / "out.json", "--batch-size", 5]
     assert predict(*words)[0] == 0
     whole = (tmp_path / "out.json").read_bytes()
@@ -275,9 +265,28 @@ def test_resumed_run_stays_in_int8_with_more_threads(
     with interrupted_after(len(answered_batch_sizes) - 5):
         assert predict(*words)[0] == 130
     agreements.clear()
-    # With so many threads the run would not be compiled, and so not compared in 8 bits.
+    compiled_models.clear()
+    # With so many threads a new run would not be compiled, and so not compared in 8 bits.
     monkeypatch.setattr(torch, "get_num_threads", lambda: 10**6)
     status, out, _ = predict(*words)
-    assert (status, agreements) == (0, [])
+    assert (status, agreements, len(compiled_models)) == (0, [], 1)
     assert " predictions in int8, " in out
     assert (tmp_path / "out.json").read_bytes() == whole
+
+
+def test_run_whose_compilation_failed_before_first_answer_is_repeated_without(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(fast: FastModel, advance: object) -> None:
+        raise ConfigurationError("there is no compiler")
+
+    monkeypatch.setattr(FastModel, "warm_up", fail)
+    words = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json"]
+    status, _, err = predict(*words, "--compile")
+    assert (status, "there is no compiler" in err) == (1, True)
+    assert predict(*words, "--no-compile")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]

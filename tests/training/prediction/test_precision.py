@@ -12,11 +12,11 @@ import torch
 
 from lxmert import LxmertForQuestionAnswering, LxmertProcessor
 from lxmert.cli import task_models
-from lxmert.inference import agreement
+from lxmert.inference import agreement, bulk_examples
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk import BulkAnswerer
 from lxmert.inference.bulk_examples import ExampleAnswerer
-from lxmert.inference.bulk_packing import TokenizedQuestion
+from lxmert.inference.bulk_packing import TokenizedQuestion, WindowLimits
 from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import run_model
@@ -323,6 +323,7 @@ def test_comparison_uses_first_64_distinct_questions(
         return answer(self, window, advance)
 
     monkeypatch.setattr(BulkAnswerer, "answer_in_order", answering)
+    monkeypatch.setattr(bulk_examples, "EXTRACTION_WINDOW", WindowLimits(images=2))
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
     processor = LxmertProcessor.from_pretrained(model_of("vqa"))
     read = get_task("vqa").split(scenes_folder, "train").read()
@@ -334,5 +335,7 @@ def test_comparison_uses_first_64_distinct_questions(
     different = [(text, name) for name in names for text in dict.fromkeys(of_image[name])]
     assert len(different) > 64
     expected = [(processor.tokenizer(text)["input_ids"], name) for text, name in different[:64]]
-    assert [[(one.token_ids.tolist(), one.images) for one in window] for window in windows] == [expected] * 2
+    asked = [(one.token_ids.tolist(), one.images) for window in windows for one in window]
+    assert asked == expected * 2
+    assert max(len({one.images for one in window}) for window in windows) == 2
     assert [found.compared for found in agreements] == [64]

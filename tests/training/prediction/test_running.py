@@ -185,7 +185,7 @@ def test_journal_of_another_run_is_rejected_without_overwrite(
     folder, data, output = tmp_path / "model", tmp_path / "data", tmp_path / "out.json"
     shutil.copytree(model_of("vqa"), folder)
     shutil.copytree(scenes_folder, data)
-    words = [folder, data, "-q", "-o", output]
+    words = [folder, data, "-q", "-o", output, "--dtype", "float32"]
     with monkeypatch.context() as patch:
         patch.setattr("lxmert.training.prediction.AnswerJournal.remove", lambda journal: None)
         assert predict(*words)[0] == 0
