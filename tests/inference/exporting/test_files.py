@@ -22,6 +22,9 @@ from tests.model.small import SIZES, small_config
 # Batch, words, objects.
 TESTED_SIZES = [(1, 1, 1), (3, 7, 5), (5, 16, 2), (2, 1, 40)]
 
+# Settings of a model that must not change what is exported.
+CHANGED_OUTPUTS = {"output_hidden_states": True, "output_attentions": True, "return_dict": False}
+
 RUN_WITHOUT_LXMERT = """
 import sys
 for name in ("lxmert", "transformers"):
@@ -120,15 +123,17 @@ def test_pt2_program_of_other_model_classes_gives_their_outputs(
 ) -> None:
     """With the same checks, which fail where a score differs."""
     torch.manual_seed(2)
-    model = model_class(small_config(**FEW_LAYERS, output_hidden_states=True)).eval()
+    model = model_class(small_config(**FEW_LAYERS, **CHANGED_OUTPUTS)).eval()
     report = export_model(model, tmp_path / "out", options=ExportOptions("torch"))
     assert list(report.float32[0].differences) == outputs
+    assert (3, 5, 7) in report.float32[0].sizes
+    assert (report.float32[0].answers > 50) is (model_class is not LxmertModel)
     inputs = batch_of((3, 7, 5))
     if model_class is LxmertForVisualReasoning:
         for name in ("visual_feats", "visual_pos", "visual_attention_mask"):
             inputs[name] = torch.stack([inputs[name], inputs[name].roll(1, dims=0)], dim=1)
     with torch.no_grad():
-        expected = model(**inputs)
+        expected = model(**inputs, return_dict=True)
     found = torch.export.load(tmp_path / "out" / "model.pt2").module()(**inputs)
     for name in outputs:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
@@ -169,6 +174,8 @@ def test_int8_onnx_is_smaller_and_near_float32_scores(
         "model.onnx",
         "parity.json",
     ]
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["int8"] is True
+    assert "ONNX Runtime (operator set 20), 8-bit weights, " in (tmp_path / "out" / "README.md").read_text()
     onnx = pytest.importorskip("onnx")
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
     assert "MatMulInteger" in kinds
@@ -223,11 +230,19 @@ def test_export_json_describes_inputs_and_outputs(onnx_export: Exported, torch_e
         assert [(one.name, one.type[7:-1], one.shape) for one in found] == described
     assert settings["scores"] == "question_answering_score"
     assert (settings["max_text_length"], settings["visual_feat_dim"], settings["task"]) == (6, 13, "vqa")
+    assert (settings["most_words"], settings["visual_pos_dim"], settings["export_version"]) == (16, 4, 1)
+    assert (settings["format"], settings["file"], settings["opset"]) == ("onnx", "model.onnx", 20)
+    assert settings["int8"] is False
+    assert list(settings["versions"]) == ["lxmert", "torch", "onnx", "onnxscript", "onnxruntime"]
+    assert settings["versions"]["torch"] == torch.__version__
     torch_settings = json.loads((torch_export.folder / "export.json").read_text())
     assert [one["name"] for one in torch_settings["inputs"]] == [
         *(one["name"] for one in settings["inputs"]),
         "token_type_ids",
     ]
+    assert torch_settings["format"] == "torch"
+    assert (torch_settings["file"], torch_settings["opset"]) == ("model.pt2", None)
+    assert list(torch_settings["versions"]) == ["lxmert", "torch"]
 
 
 def test_exported_tokenizer_json_encodes_like_processor(onnx_export: Exported) -> None:
