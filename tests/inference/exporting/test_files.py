@@ -177,14 +177,25 @@ def test_int8_onnx_is_smaller_and_near_float32_scores(
     assert json.loads((tmp_path / "out" / "export.json").read_text())["int8"] is True
     assert "ONNX Runtime (operator set 20), 8-bit weights, " in (tmp_path / "out" / "README.md").read_text()
     onnx = pytest.importorskip("onnx")
-    kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
+    graph = onnx.load(tmp_path / "out" / "model.onnx").graph
+    kinds = [node.op_type for node in graph.node]
     assert "MatMulInteger" in kinds
     assert "Gemm" not in kinds
+    weights = {(tuple(one.dims), onnx.TensorProto.DataType.Name(one.data_type)) for one in graph.initializer}
+    hidden, intermediate = SIZES["hidden_size"], SIZES["intermediate_size"]
+    assert ((hidden, intermediate), "INT8") in weights
+    assert [intermediate] in [one.dims for one in graph.initializer if one.name.endswith("_scale")]
+    assert ((onnx_export.model.config.vocab_size, hidden), "FLOAT") in weights, "the word embedding"
     assert (tmp_path / "out" / "model.onnx").stat().st_size < exact.stat().st_size
     inputs = batch_of((3, 7, 5), masked=True)
     with torch.no_grad():
         expected = onnx_export.model(**inputs).question_answering_score
     assert np.abs(run_onnx(tmp_path / "out", inputs) - expected.numpy()).max() < 1.0
+
+
+def test_onnx_scorer_runs_with_given_number_of_threads(onnx_export: Exported) -> None:
+    scorer = onnx_files.OnnxScorer(onnx_export.folder / "model.onnx", threads=1)
+    assert scorer.session.get_session_options().intra_op_num_threads == 1
 
 
 def test_large_weights_are_written_to_separate_data_file(

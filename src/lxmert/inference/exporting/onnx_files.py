@@ -26,8 +26,9 @@ MAX_SINGLE_FILE_BYTES = 256 * 2**20
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
-# What multiplies with weights; the word embedding, which is looked up, stays float32.
-_QUANTIZED_OPS = ["MatMul", "Gemm"]
+# What multiplies with weights, also Gemm, of which the quantiser makes MatMul; the word embedding, which is
+# looked up, stays float32.
+_QUANTIZED_OPS = ["MatMul"]
 
 
 def require_onnx() -> None:

@@ -88,7 +88,7 @@ class Parity:
         """Count in the outputs of one batch."""
         self.batches += 1
         for name, values in expected.items():
-            self._compare(name, values.float(), found[name].float())
+            self._compare(name, values, found[name])
         if scores is not None:
             equal = expected[scores].argmax(dim=-1) == found[scores].argmax(dim=-1)
             self.answers += equal.numel()
