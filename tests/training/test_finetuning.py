@@ -79,7 +79,9 @@ def test_validations_show_one_progress_bar(
 ) -> None:
     finetune(tiny_recipe(), tmp_path / "out", progress=True)
     # One bar, which the second epoch begins anew.
-    shown = [line.split() for line in capfd.readouterr().err.splitlines() if line.startswith("Validation ")]
+    output = capfd.readouterr()
+    assert not output.out
+    shown = [line.split() for line in output.err.splitlines() if line.startswith("Validation ")]
     assert len(shown) == 1
     done, total = next(word for word in shown[0] if word[0].isdigit()).split("/")
     assert int(done) == int(total) > 1
@@ -225,7 +227,9 @@ def test_training_loss_of_an_epoch_is_the_mean_of_its_steps(
     losses = [entry["loss"] for entry in log["log_history"] if "loss" in entry]
     assert len(losses) == 14
     expected = [sum(losses[:7]) / 7, sum(losses[7:]) / 7]
-    some = finetune(tiny_recipe(saving={"log_every_steps": every_steps}), tmp_path / "some").metrics["epochs"]
+    # No checkpoint is saved with these validations.
+    saving = {"log_every_steps": every_steps, "select": "last", "checkpoint_every_steps": 100}
+    some = finetune(tiny_recipe(saving=saving), tmp_path / "some").metrics["epochs"]
     for epochs in (each, some):
         assert [epoch["train_loss"] for epoch in epochs] == pytest.approx(expected, rel=1e-5)
 
@@ -280,10 +284,12 @@ def test_run_interrupted_after_last_step_is_not_trained_again(
     assert_same_weights(weights(tmp_path), weights(tmp_path / "checkpoints" / f"checkpoint-{steps // 3}"))
 
 
+@pytest.mark.parametrize("every_steps", [None, 11])
 def test_run_interrupted_after_last_step_within_epoch_is_not_trained_again(
-    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_steps: int | None
 ) -> None:
-    recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1.5}, saving={"select": "last"})
+    saving = {"select": "last", "checkpoint_every_steps": every_steps}
+    recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1.5}, saving=saving)
 
     metrics = metrics_when_resumed_after_last_step(recipe, tmp_path, monkeypatch)
     # 7 steps an epoch; half of one is rounded up.

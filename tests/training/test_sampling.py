@@ -37,15 +37,23 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(1, 2) == order(1, 2)
     assert order(1, 2) != order(1, 3)
     assert order(1, 2) != order(2, 2)
+    # Runs of neighbouring seeds are not the same run, shifted by an epoch.
+    assert order(1, 3) != order(2, 2)
 
 
 def test_group_by_length_batches_similar_lengths_and_shuffles_batches() -> None:
     lengths = torch.randint(3, 21, (4000,)).tolist()
+
+    def batch_lengths(order: list[int]) -> list[list[int]]:
+        return [[lengths[index] for index in order[start : start + 16]] for start in range(0, 4000, 16)]
+
+    def spread(batches: list[list[int]]) -> float:
+        return sum(max(batch) - min(batch) for batch in batches) / len(batches)
+
     order = list(ShuffledSampler(lengths, 16, 0, group_by_length=True))
-    batches = [[lengths[index] for index in order[start : start + 16]] for start in range(0, 4000, 16)]
-    spread = sum(max(batch) - min(batch) for batch in batches) / len(batches)
-    assert spread < 2
-    longest = [max(batch) for batch in batches]
+    assert spread(batch_lengths(order)) < 2
+    assert spread(batch_lengths(list(ShuffledSampler(lengths, 16, 0, group_by_length=False)))) > 10
+    longest = [max(batch) for batch in batch_lengths(order)]
     assert longest != sorted(longest)
     assert set(order[:800]) != set(range(800))
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lxmert.training.pretraining.evaluation import PretrainingReport, evaluate_pretraining
 from lxmert.training.pretraining.preparation import PreparedPretraining, prepare_pretraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.target_counts import TASKS
 
 Make = Callable[..., PretrainRecipe]
 
@@ -152,10 +153,14 @@ def test_validation_loss_equals_training_loss_of_same_examples(prepared: Prepare
     with torch.no_grad():
         losses = prepared.model.eval()(**whole).losses
     assert set(losses) == {"masked_lm", "matched", "obj", "attr", "feat", "qa", "place"}
-    report = evaluate(prepared, 16)
-    assert report.loss == pytest.approx(sum(map(float, losses.values())), rel=1e-5)
-    assert report.weighted_losses["object_labels"] == pytest.approx(losses["obj"].item(), rel=1e-5)
-    assert report.weighted_losses["qa"] == pytest.approx(losses["qa"].item(), rel=1e-5)
+    weights = dict.fromkeys(prepared.weights, 1.0) | {"qa": 3.0}
+    report = evaluate(replace(prepared, weights=weights), 16)
+    weighted = {task: weights[task] * losses[name].item() for task, name in TASKS.items()}
+    assert report.loss == pytest.approx(sum(weighted.values()), rel=1e-5)
+    assert report.weighted_losses == pytest.approx(weighted, rel=1e-5)
+    assert report.losses["qa"] == pytest.approx(losses["qa"].item(), rel=1e-5)
+    flat = report.flatten()
+    assert (flat["weighted_loss_qa"], flat["loss_qa"]) == (report.weighted_losses["qa"], report.losses["qa"])
 
 
 def test_validation_is_deterministic_and_keeps_random_state(prepared: PreparedPretraining) -> None:
@@ -189,6 +194,22 @@ def test_tasks_of_weight_zero_are_left_out(tiny_pretrain_recipe: Make) -> None:
     assert set(prepared.baselines) == set(report.losses)
 
 
+def test_task_without_targets_in_validation_is_left_out(tiny_pretrain_recipe: Make) -> None:
+    captions = {"sources": tiny_pretrain_recipe().data.validation.model_dump()["sources"][:1]}
+    images = {"train_images": 3, "validation_images": 2}
+    prepared = prepare_pretraining(tiny_pretrain_recipe(data=images | {"validation": captions}))
+    report = evaluate(prepared, 16)
+    assert set(report.losses) == set(TASKS) - {"qa"}
+    assert not {"qa", "qa_all_pairs"} & set(report.accuracies)
+    assert math.isfinite(report.loss)
+
+
+def test_validation_batches_sentences_of_similar_length(prepared: PreparedPretraining) -> None:
+    data = replace(prepared.validation, batch_size=7)
+    lengths = [data.dataset.lengths[row] for rows, _ in data.batches() for row in rows.tolist()]
+    assert lengths == sorted(lengths)
+
+
 class _TwoRanks:
     """An accelerator of two processes, of which this is one; `reduce` hands over what is to be added up."""
 
@@ -210,10 +231,20 @@ class _TwoRanks:
 def test_processes_share_the_examples(prepared: PreparedPretraining) -> None:
     parts: list[list[torch.Tensor]] = [[], []]
     data = replace(prepared.validation, batch_size=11)
+    shown_progress: list[tuple[str, int]] = []
+
+    def start(description: str, total: int) -> Callable[[int], None]:
+        shown_progress.append((description, total))
+        return lambda done: shown_progress.append(("done", done))
+
     reports: list[Any] = [
-        evaluate_pretraining(prepared.model, data, prepared.weights, _TwoRanks(rank, parts), no_progress)
+        evaluate_pretraining(prepared.model, data, prepared.weights, _TwoRanks(rank, parts), start)
         for rank in (0, 1)
     ]
+    # The first process shows the progress of both.
+    bar, *steps = shown_progress
+    assert bar == ("Validation", len(data))
+    assert steps == [("done", 2 * len(rows)) for rows, _ in data.batches(0, 2)]
     shown = [[row for rows, _ in data.batches(rank, 2) for row in rows.tolist()] for rank in (0, 1)]
     assert sorted(shown[0] + shown[1]) == list(range(len(data)))
     expected = evaluate(prepared, 11)

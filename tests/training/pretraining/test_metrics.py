@@ -56,6 +56,12 @@ def test_reported_validation_is_that_of_best_metric_or_else_the_last(best: float
     assert collect_metrics(state(4.0, 2.0, 3.0, best=best), {}, {})["validation"]["loss"] == loss
 
 
+def test_first_of_equally_good_validations_is_reported() -> None:
+    run = state(2.0, 3.0, 2.0, best=2.0)
+    run.log_history[-1]["eval_accuracy_matched"] = 99.0
+    assert collect_metrics(run, {}, {})["validation"]["accuracies"] == {"matched": 60.0}
+
+
 def test_run_without_validation_has_no_validation_metrics() -> None:
     figures = collect_metrics(state(best=None), {}, CONSTANTS)
     assert figures["validation"] is None

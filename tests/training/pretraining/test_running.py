@@ -17,6 +17,7 @@ from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
 from lxmert.training.cpu.encoder import _PackedForward
 from lxmert.training.finetuning import finetune
+from lxmert.training.pretraining.preparation import prepare_pretraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.running import pretrain
 from lxmert.training.recipe import FinetuneRecipe
@@ -110,6 +111,92 @@ def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(
     before, after = weights(tmp_path / "out"), weights(tmp_path / "tuned")
     for name in after:
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-8)
+
+
+def test_validations_and_data_type_of_weights_follow_recipe(
+    tiny_pretrain_recipe: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tiny_pretrain_recipe(
+        optimisation={"epochs": 1}, evaluation={"every_steps": 3}, saving={"weights_dtype": "float16"}
+    )
+    metrics = pretrain(recipe, tmp_path / "out", progress=True).metrics
+    assert [epoch["step"] for epoch in metrics["epochs"]] == [3, 6, 7]
+    assert capfd.readouterr().err.count("validation loss") == 3
+    assert {tensor.dtype for tensor in weights(tmp_path / "out").values()} == {torch.float16}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "some_weights_without_gradient"), [({}, False), ({"qa_from": 0.5}, True), ({"qa": 0.0}, True)]
+)
+def test_processes_look_for_weights_without_gradient_only_where_a_task_is_left_out(
+    tiny_pretrain_recipe: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tasks: dict[str, float],
+    some_weights_without_gradient: bool,
+) -> None:
+    given: dict[str, Any] = {}
+
+    def stop(*recipe: Any, **settings: Any) -> None:
+        given.update(settings)
+        raise Interrupted
+
+    monkeypatch.setattr("lxmert.training.pretraining.running.training_arguments", stop)
+    recipe = tiny_pretrain_recipe(tasks=tasks, optimisation={"compile": True, "loader_processes": 2})
+    with pytest.raises(Interrupted):
+        pretrain(recipe, tmp_path / "out")
+    assert given["find_unused_parameters"] == some_weights_without_gradient
+    assert (given["compile_model"], given["loader_processes"]) == (True, 2)
+
+
+def test_initial_weights_depend_on_seed(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    negligible_updates = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    for seed in (1, 2):
+        recipe = tiny_pretrain_recipe(optimisation=negligible_updates | {"seed": seed})
+        pretrain(recipe, tmp_path / str(seed))
+    name = "lxmert.embeddings.word_embeddings.weight"
+    one, other = weights(tmp_path / "1")[name], weights(tmp_path / "2")[name]
+    assert (one - other).abs().max() > 1e-3
+
+
+def test_logged_training_figures_match_those_of_each_update(
+    tiny_pretrain_recipe: Make, tmp_path: Path
+) -> None:
+    """Of two updates, each of the 50 sentences about two images in two batches, that change no weight."""
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    recipe = tiny_pretrain_recipe(
+        model={"config": tiny_pretrain_recipe().model.config | no_dropout | {"visual_loss_normalizer": 5.0}},
+        data={"train_images": 2, "validation_images": 2},
+        tasks={"qa": 3.0, "place_weight": 0.0},
+        optimisation={
+            "batch_size": 25,
+            "accumulation_steps": 2,
+            "peak_learning_rate": 1e-30,
+            "weight_decay": 0.0,
+        },
+        saving={"log_every_steps": 1},
+    )
+    epochs = pretrain(recipe, tmp_path / "out").metrics["epochs"]
+    model = LxmertForPreTraining.from_pretrained(tmp_path / "out").eval()
+    prepared = prepare_pretraining(recipe)
+    for epoch in (0, 1):
+        batch = prepared.collate([prepared.train[50 * epoch + index] for index in range(50)])
+        with torch.no_grad():
+            output = model(**batch)
+        losses = {name: loss.item() for name, loss in output.losses.items()}
+        train = epochs[epoch]["train"]
+        assert train["loss"] == pytest.approx(sum(losses.values()) + 2 * losses["qa"], abs=1e-4)
+        for task, name in (("masked_words", "masked_lm"), ("matched", "matched"), ("qa", "qa")):
+            assert train[f"loss_{task}"] == pytest.approx(losses[name], abs=1e-4)
+        # The model averages over all objects; the log over the confidences, without the model's factor.
+        confidences = batch["obj_labels"]["obj"][1].sum().item()
+        objects = batch["visual_attention_mask"].sum().item()
+        expected = losses["obj"] / 5.0 * objects / confidences
+        assert train["loss_object_labels"] == pytest.approx(expected, abs=1e-4)
+        right = output.cross_relationship_score.argmax(dim=-1) == batch["matched_label"]
+        assert train["accuracy_matched"] == pytest.approx(2 * right.sum().item())
+        validation = epochs[epoch]["validation"]
+        assert validation["weighted_loss_qa"] == pytest.approx(3 * validation["loss_qa"])
 
 
 def test_metrics_include_constant_predictor_baselines(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
@@ -283,6 +370,7 @@ def test_moved_folder_resumes_with_its_best_weights(
     assert resumed.metrics["training"]["resumed_at_step"] == 14
     losses = [epoch["validation"]["loss"] for epoch in whole.metrics["epochs"]]
     assert losses[0] == min(losses)
+    assert whole.validation_loss == resumed.validation_loss == losses[0]
     assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "moved"))
 
 
@@ -329,6 +417,8 @@ def test_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: Mak
     negligible_updates = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
     result = pretrain(tiny_pretrain_recipe(model=model, optimisation=negligible_updates), tmp_path / "out")
     assert result.metrics["data"]["started_from_bert"] == str(tmp_path / "bert")
+    # Five of the embeddings, sixteen of the one layer, the pooler's two, seven of the heads.
+    assert result.metrics["data"]["tensors_from_bert"] == 30
     for name in ("embeddings.word_embeddings.weight", "encoder.layer.0.output.dense.weight"):
         found = weights(tmp_path / "out")[f"lxmert.{name}"]
         torch.testing.assert_close(found, bert.state_dict()[f"bert.{name}"], rtol=0, atol=1e-8)

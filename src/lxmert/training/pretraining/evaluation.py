@@ -129,12 +129,11 @@ def _count_correct(
             outputs.cross_relationship_score[:, None], batch["matched_label"][:, None]
         )
     targets, predicted = batch.get("obj_labels") or {}, outputs.object_scores or {}
-    real = batch["visual_attention_mask"] != 0
     masked = (targets["feat"][1] > 0) if "feat" in targets else None
     for task in CLASS_TASKS:
         name = OBJECT_TASKS[task]
         if name in targets and name in predicted:
-            ids = targets[name][0].masked_fill(~real, -100)
+            ids = targets[name][0]
             counted[task] = _count_hits(predicted[name], ids)
             if masked is not None:
                 counted[f"{task}{MASKED}"] = _count_hits(predicted[name], ids.masked_fill(~masked, -100))
@@ -151,9 +150,12 @@ def _count_correct(
 
 
 def _count_hits(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Correct predictions and numbers of labels of each example, from scores (B, N, C) and ids (B, N)."""
+    """Correct predictions and numbers of labels of each example, from scores (B, N, C) and ids (B, N).
+
+    Where there is no label, as on padding, the id is negative, and so equal to no prediction.
+    """
     known = ids >= 0
-    return ((scores.argmax(dim=-1) == ids) & known).sum(dim=1).float(), known.sum(dim=1).float()
+    return (scores.argmax(dim=-1) == ids).sum(dim=1).float(), known.sum(dim=1).float()
 
 
 def _count_word_hits(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.markup import escape
-
 from lxmert.training.log_history import epochs_from_log, validation_metrics
 from lxmert.training.pretraining.constant_baseline import ConstantBaseline
 from lxmert.training.pretraining.target_counts import TASKS
@@ -61,7 +59,7 @@ def format_validation(metrics: Mapping[str, float], baselines: Mapping[str, Cons
         if f"accuracy_{task}" in values:
             part += f" {values[f'accuracy_{task}']:.1f} %"
         parts.append(part)
-    return "  ".join([parts[0], *map(escape, parts[1:])])
+    return "  ".join(parts)
 
 
 def _add_baselines(values: Mapping[str, float], baselines: Mapping[str, ConstantBaseline]) -> dict[str, Any]:

@@ -79,7 +79,6 @@ def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) ->
         folder.checkpoints,
         score=SELECTION_METRIC,
         higher_is_better=False,
-        evaluation_batch_size=recipe.evaluation.batch_size,
         evaluate_every_steps=recipe.evaluation.every_steps,
         loader_processes=optimisation.loader_processes,
         compile_model=optimisation.compile,
