@@ -84,6 +84,7 @@ class BulkAnswerer(Generic[_Result]):
         settings: see `BulkSettings`.
 
     Attributes:
+        fast: the model.
         seconds: time spent in the model so far, without that of the source.
     """
 
@@ -96,8 +97,8 @@ class BulkAnswerer(Generic[_Result]):
         settings: BulkSettings | None = None,
     ) -> None:
         settings = settings or BulkSettings()
+        self.fast = fast
         self.seconds = 0.0
-        self._fast = fast
         self._decode_scores = decode_scores
         self._limits = settings.batch_limits(fast.device)
         encoding_limits = settings.encoding_limits(fast.device)
@@ -157,7 +158,7 @@ class BulkAnswerer(Generic[_Result]):
     def _answer_batch(self, questions: Sequence[TokenizedQuestion]) -> Sequence[_Result]:
         words, words_mask = self._words.batch([question.token_ids for question in questions])
         objects, objects_mask = self._objects.batch([question.images for question in questions])
-        return self._decode_scores(self._fast.scores(words, words_mask, objects, objects_mask))
+        return self._decode_scores(self.fast.scores(words, words_mask, objects, objects_mask))
 
 
 def _device_kind(device: torch.device) -> str:

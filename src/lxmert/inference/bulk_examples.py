@@ -1,7 +1,6 @@
 """Answering the examples of a split of VQA, GQA or NLVR2 in bulk, each by the class its model chooses."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -11,21 +10,17 @@ from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
 from lxmert.data.token_table import TokenTable
-from lxmert.errors import ConfigurationError
 from lxmert.inference.agreement import (
     QUESTIONS_COMPARED,
     Agreement,
     CachingObjectSource,
-    compare_dtypes,
-    compare_int8,
-    is_worth_comparing,
-    is_worth_compiling,
     labels_where_finite,
 )
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings, ObjectSource, best_labels
 from lxmert.inference.bulk_packing import BatchLimits, TokenizedQuestion, WindowLimits, split_into_windows
 from lxmert.inference.bulk_sources import EXTRACTION_WINDOW, ExtractedObjects, StoredObjects
-from lxmert.inference.fast_model import AUTO, INT8, FastModel, answering_dtype, check_int8_setup
+from lxmert.inference.dtype_choice import AnswerSample, DtypeChooser, RunSize
+from lxmert.inference.fast_model import FastModel
 from lxmert.inference.model_setup import ModelSetup
 from lxmert.processing import LxmertProcessor
 
@@ -83,20 +78,12 @@ class ExampleAnswerer:
             range(len(self._images)),
             key=lambda index: [first_seen[image] for image in self._images[index]],
         )
-        self._progress, self._notify = progress, notify
-        self._model = model
-        self._setup = setup or ModelSetup()
-        self._processes = processes
-        self._extracts_regions = features is None
+        self._progress = progress
         self._pad_token_id: int = processor.tokenizer.pad_token_id
         self._settings = BulkSettings(BatchLimits(questions=batch_size), self._window_limits)
-        self._fast: FastModel | None = None
-        self._warmed_up: FastModel | None = None
+        run = RunSize(len(self.order), processes, extracts_regions=features is None)
+        self._chooser = DtypeChooser(model, setup or ModelSetup(), run, self._start_sample, progress, notify)
         self._answerer: BulkAnswerer[int] | None = None
-        if self._setup.dtype == INT8:
-            check_int8_setup(model.device, compiled=self._setup.compiles)
-        elif self._setup.dtype != AUTO:
-            self._fast = self._setup.apply(model)
 
     @property
     def seconds(self) -> float:
@@ -106,7 +93,7 @@ class ExampleAnswerer:
     @property
     def dtype(self) -> str:
         """What the model answers in, once it is prepared: "float32", "bfloat16", "float16" or "int8"."""
-        return answering_dtype(self._model)
+        return self._chooser.dtype
 
     def agreement(self) -> Agreement:
         """Compare lower precision with float32: the lowest that is good enough, else the last one compared.
@@ -120,55 +107,7 @@ class ExampleAnswerer:
             ImageError: an image cannot be read.
             RegionsError: an image's boxes are unusable.
         """
-        if self._setup.dtype == INT8:
-            return self._compare_int8(is_requested=True)
-        in_8_bits = Agreement(lower_dtype=INT8)
-        if self._may_answer_in_int8():
-            try:
-                in_8_bits = self._compare_int8(is_requested=False)
-            except ConfigurationError as error:
-                self._notify(f"not answering in 8 bits: {error}")
-        if in_8_bits.is_enough or not self._is_worth_comparing("bfloat16"):
-            return in_8_bits
-        return compare_dtypes(self._model, self._labels_of_first("bfloat16", runs=2))
-
-    def _may_answer_in_int8(self) -> bool:
-        """Whether "auto" may choose 8 bits: only compiled models answer in them."""
-        if self._setup.compiled is not None:
-            return self._setup.compiled
-        own_examples = len(self.order) // self._processes
-        return not self._extracts_regions and is_worth_compiling(self._model, own_examples)
-
-    def _compare_int8(self, *, is_requested: bool) -> Agreement:
-        if not self._is_worth_comparing(INT8):
-            return Agreement(lower_dtype=INT8)
-        predict_labels = self._labels_of_first(INT8, runs=2 if is_requested else 3)
-        agreement, self._fast = compare_int8(
-            self._model, predict_labels, self._warm_up, is_requested=is_requested
-        )
-        return agreement
-
-    def _is_worth_comparing(self, lower_dtype: str) -> bool:
-        return is_worth_comparing(
-            self._model,
-            lower_dtype,
-            len(self.order),
-            extracts_regions=self._extracts_regions,
-            is_requested=self._setup.dtype == INT8,
-        )
-
-    def _labels_of_first(self, lower_dtype: str, *, runs: int) -> Callable[[FastModel], list[int]]:
-        """What answers the first distinct questions, as many as are compared, in each of its runs."""
-        questions = self._first_distinct(QUESTIONS_COMPARED[lower_dtype])
-        advance = self._progress(f"Comparing {lower_dtype} with float32", runs * len(questions))
-        source = CachingObjectSource(self._source)
-
-        def predict_labels(fast: FastModel) -> list[int]:
-            answerer = self._build_answerer(fast, source, labels_where_finite)
-            windows = split_into_windows(questions, lambda question: question.images, self._window_limits)
-            return [label for window in windows for label in answerer.answer_in_order(window, advance)]
-
-        return predict_labels
+        return self._chooser.agreement()
 
     def prepare_answerer(self, get_agreement: Callable[[], Agreement] | None = None) -> BulkAnswerer[int]:
         """Set the model up, with dtype "auto" or "int8" after a comparison; later calls return the same.
@@ -180,12 +119,8 @@ class ExampleAnswerer:
             what answers windows of questions.
         """
         if self._answerer is None:
-            setup = self._setup
-            if setup.dtype in (AUTO, INT8):
-                setup = self._choose_setup(self.agreement() if get_agreement is None else get_agreement())
-            if self._fast is None:
-                self._fast = setup.apply(self._model)
-            self._answerer = self._build_answerer(self._fast, self._source, best_labels)
+            fast = self._chooser.set_up(get_agreement or self.agreement)
+            self._answerer = self._build_answerer(fast, self._source, best_labels)
         return self._answerer
 
     def answer(
@@ -207,8 +142,7 @@ class ExampleAnswerer:
         for window in split_into_windows(indices, self._images.__getitem__, self._window_limits):
             if is_done(window):
                 continue
-            if self._fast is not None:
-                self._warm_up(self._fast)
+            self._chooser.warm_up(answerer.fast)
 
             def all_done(batch: Sequence[int], window: Sequence[int] = window) -> bool:
                 return is_done([window[row] for row in batch])
@@ -217,26 +151,18 @@ class ExampleAnswerer:
             for batch, labels in answerer.answer(questions, all_done):
                 yield [window[row] for row in batch], labels
 
-    def _choose_setup(self, agreement: Agreement) -> ModelSetup:
-        """The set-up that a comparison leads to."""
-        is_requested = self._setup.dtype == INT8
-        if agreement.compared:
-            line, required = agreement.summary(), f"{agreement.required_percent:g} % required"
-            if is_requested and not agreement.is_enough:
-                line += f" ({required} by auto)"
-            elif not agreement.is_enough:
-                line += f" ({required}); using float32 (--dtype {agreement.lower_dtype} to override)"
-            elif not is_requested:
-                line += f"; using {agreement.dtype} (--dtype float32 to override)"
-            if agreement.lower_dtype == INT8 or not agreement.is_enough:
-                self._notify(line)
-        return self._setup if is_requested else replace(self._setup, dtype=agreement.dtype)
+    def _start_sample(self, lower_dtype: str, runs: int) -> AnswerSample:
+        """Return what answers the first distinct questions, as many as are compared, in each of its runs."""
+        questions = self._first_distinct(QUESTIONS_COMPARED[lower_dtype])
+        advance = self._progress(f"Comparing {lower_dtype} with float32", runs * len(questions))
+        source = CachingObjectSource(self._source)
 
-    def _warm_up(self, fast: FastModel) -> None:
-        """Compile a model that is to be compiled, once."""
-        if fast.compiled and fast is not self._warmed_up:
-            fast.warm_up(self._progress("Compiling", 3))
-            self._warmed_up = fast
+        def answer_sample(fast: FastModel) -> list[int]:
+            answerer = self._build_answerer(fast, source, labels_where_finite)
+            windows = split_into_windows(questions, lambda question: question.images, self._window_limits)
+            return [label for window in windows for label in answerer.answer_in_order(window, advance)]
+
+        return answer_sample
 
     def _build_answerer(
         self, fast: FastModel, source: ObjectSource, decode_scores: Callable[[Tensor], list[int]]

@@ -22,7 +22,7 @@ from lxmert.faults import overwrite_fault
 from lxmert.inference.agreement import QUESTIONS_COMPARED, Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
-from lxmert.inference.fast_model import INT8, fast_dtype
+from lxmert.inference.fast_model import AUTO, INT8, fast_dtype
 from lxmert.inference.model_setup import ModelSetup
 from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
@@ -223,9 +223,10 @@ def _shared_agreement(answerer: ExampleAnswerer, journal: AnswerJournal, ranks: 
 
 def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: ModelSetup) -> list[Any]:
     dtype = setup.dtype or dtype_name(model.dtype)
+    compiled = setup.compiled if dtype == AUTO else setup.compiles
     if dtype == INT8:
         dtype = f"{INT8} and {dtype_name(fast_dtype(model.device))}"  # Whatever is not in 8 bits.
-    return [model.device.type, dtype, setup.compiled, batch_size]
+    return [model.device.type, dtype, compiled, batch_size]
 
 
 def _hash_configuration(model: PreTrainedModel) -> str:

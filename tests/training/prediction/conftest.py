@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering
-from lxmert.inference import agreement, bulk_examples, fast_model
+from lxmert.inference import agreement, dtype_choice, fast_model
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.fast_model import FastModel
 from lxmert.training.preparation import prepare_task
@@ -109,7 +109,7 @@ def agreements(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
         return comparing
 
     for compare in (agreement.compare_dtypes, agreement.compare_int8):
-        monkeypatch.setattr(bulk_examples, compare.__name__, recorded(compare))
+        monkeypatch.setattr(dtype_choice, compare.__name__, recorded(compare))
     monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
     monkeypatch.setattr(agreement, "MIN_EXAMPLES_PER_QUESTION_WITH_EXTRACTION", 2)
     monkeypatch.setattr(agreement, "MIN_EXAMPLES_PER_QUESTION", 2)

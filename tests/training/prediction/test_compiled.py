@@ -293,3 +293,20 @@ def test_run_whose_compilation_failed_before_first_answer_is_repeated_without(
     assert (status, "there is no compiler" in err) == (1, True)
     assert predict(*words, "--no-compile")[0] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.usefixtures("no_compilation")
+def test_explicit_dtypes_continue_with_compilation_that_is_their_default(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", 5, "-o", tmp_path / "out.json"]
+    with interrupted_after(3):
+        assert predict(*words, "--dtype", "float32")[0] == 130
+    status, _, err = predict(*words, "--dtype", "float32", "--compile")
+    assert (status, "of another run (settings)" in err) == (1, True)
+    status, out, _ = predict(*words, "--dtype", "float32", "--no-compile")
+    assert (status, "15 of them from an earlier run" in out) == (0, True), out
