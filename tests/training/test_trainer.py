@@ -1,12 +1,15 @@
 """The trainer of fine-tuning: its order of examples, and the state in which it validates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.training.arguments import training_arguments
 from lxmert.training.preparation import prepare_task
 from lxmert.training.progress import ProgressDisplay
@@ -37,14 +40,32 @@ def test_order_of_examples_follows_recipe(tiny_recipe: Make, tmp_path: Path, gro
     assert list(loader.batch_sampler) == batches
 
 
-def test_validation_is_without_dropout_and_restores_training_mode(tiny_recipe: Make, tmp_path: Path) -> None:
+def test_validation_is_without_dropout_and_restores_training_mode_and_random_state(
+    tiny_recipe: Make, tmp_path: Path
+) -> None:
     folder = RunFolder(tmp_path)
     trainer = make_trainer(tiny_recipe(), folder)
     folder.checkpoints.mkdir(exist_ok=True)
     trainer.model.train()
+    random_state = torch.get_rng_state()
     first, second = trainer.evaluate(), trainer.evaluate()
+    assert torch.equal(torch.get_rng_state(), random_state)
     assert first["eval_loss"] == second["eval_loss"]
     assert trainer.model.training
+
+
+def test_validation_loss_without_labelled_example_is_zero(tiny_recipe: Make, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    trainer = make_trainer(tiny_recipe(), folder)
+    folder.checkpoints.mkdir(exist_ok=True)
+    collate = trainer._prepared.collate_validation
+
+    def collate_unlabelled(examples: Sequence[Any]) -> dict[str, Any]:
+        batch = collate(examples)
+        return batch | {"labels": torch.full_like(batch["labels"], IGNORED_LABEL)}
+
+    trainer._prepared = replace(trainer._prepared, collate_validation=collate_unlabelled)
+    assert trainer.evaluate()["eval_loss"] == 0
 
 
 @pytest.mark.parametrize(("best", "accuracy"), [(60.0, 60.0), (None, 50.0)])

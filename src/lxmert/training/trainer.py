@@ -120,6 +120,8 @@ class FinetuneTrainer(GlobalBatchTrainer):
             batch_sampler=own_batches,
             collate_fn=self._prepared.collate_validation,
             num_workers=self.args.dataloader_num_workers,
+            # Its own generator, so that validation does not affect the random numbers of training.
+            generator=torch.Generator().manual_seed(0),
         )
         return zip(own_batches, loader, strict=True)
 
