@@ -8,7 +8,6 @@ by length for the cross-modality layers.
 Shapes: B questions of a batch, N images, W words, O objects, H hidden, C classes.
 """
 
-import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
@@ -85,7 +84,6 @@ class BulkAnswerer(Generic[_Result]):
 
     Attributes:
         fast: the model.
-        seconds: time spent in the model so far, without that of the source.
     """
 
     def __init__(
@@ -98,7 +96,6 @@ class BulkAnswerer(Generic[_Result]):
     ) -> None:
         settings = settings or BulkSettings()
         self.fast = fast
-        self.seconds = 0.0
         self._decode_scores = decode_scores
         self._limits = settings.batch_limits(fast.device)
         encoding_limits = settings.encoding_limits(fast.device)
@@ -120,7 +117,6 @@ class BulkAnswerer(Generic[_Result]):
         Yields:
             Indices into the window and their results; every index comes once.
         """
-        start, loading = time.perf_counter(), self._objects.seconds_loading
         groups = group_duplicates(window)
         unique = [window[indices[0]] for indices in groups]
         self._objects.encode(list(dict.fromkeys(image for question in unique for image in question.images)))
@@ -131,17 +127,14 @@ class BulkAnswerer(Generic[_Result]):
             len(unique[0].images),
             self._limits,
         )
-        self.seconds += time.perf_counter() - start - (self._objects.seconds_loading - loading)
         for batch in batches:
             indices = [index for number in batch for index in groups[number]]
             if is_done(indices):
                 continue
-            start = time.perf_counter()
             unique_results = self._answer_batch([unique[number] for number in batch])
             results = [
                 result for number, result in zip(batch, unique_results, strict=True) for _ in groups[number]
             ]
-            self.seconds += time.perf_counter() - start
             yield indices, results
         self._objects.evict()
 

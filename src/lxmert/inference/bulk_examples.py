@@ -86,11 +86,6 @@ class ExampleAnswerer:
         self._answerer: BulkAnswerer[int] | None = None
 
     @property
-    def seconds(self) -> float:
-        """Time so far in the model, without reading images, extracting their objects, and `agreement`."""
-        return 0.0 if self._answerer is None else self._answerer.seconds
-
-    @property
     def dtype(self) -> str:
         """What the model answers in, once it is prepared: "float32", "bfloat16", "float16" or "int8"."""
         return self._chooser.dtype

@@ -3,7 +3,6 @@
 Shapes: N images, B questions of a batch, O objects, H hidden.
 """
 
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import torch
@@ -25,9 +24,6 @@ class EncodedObjects:
         load: loads the visual model inputs of images; see `ObjectSource.load`.
         limits: of the images encoded at once.
         cache_bytes: memory that outlives a window; the least recently used images are dropped first.
-
-    Attributes:
-        seconds_loading: time spent in `load` so far.
     """
 
     def __init__(
@@ -37,7 +33,6 @@ class EncodedObjects:
         limits: BatchLimits,
         cache_bytes: int = 0,
     ) -> None:
-        self.seconds_loading = 0.0
         self._fast = fast
         self._load = load
         self._limits = limits
@@ -57,10 +52,7 @@ class EncodedObjects:
         missing = [image for image in images if image not in self._states]
         for start in range(0, len(missing), _IMAGES_PER_LOAD):
             batch = missing[start : start + _IMAGES_PER_LOAD]
-            start_time = time.perf_counter()
-            inputs = self._load(batch)
-            self.seconds_loading += time.perf_counter() - start_time
-            self._encode(batch, inputs)
+            self._encode(batch, self._load(batch))
 
     def evict(self) -> None:
         """Drop the least recently used images beyond `cache_bytes`."""

@@ -65,12 +65,10 @@ def evaluate_model(
     """
     selected_task = get_task(task)
     examples = selected_task.split(Path(data_dir), split, files, Subset(first_examples=limit)).read(progress)
-    labels, seconds = run_model(model, processor, examples, features, batch_size, setup, progress, notify)
+    labels = run_model(model, processor, examples, features, batch_size, setup, progress, notify)
     answers = get_answer_vocabulary(processor)
     answerable = sum(bool(target.scores) for target in examples.targets(answers))
-    return score_labels(
-        selected_task, labels, examples, answers, answerable, seconds=seconds, settings=settings
-    )
+    return score_labels(selected_task, labels, examples, answers, answerable, settings=settings)
 
 
 def run_model(
@@ -82,11 +80,11 @@ def run_model(
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
     notify: Callable[[str], None] = lambda line: None,
-) -> tuple[list[int], float]:
+) -> list[int]:
     """Predict the answer to each example; for the arguments see `evaluate_model`.
 
     Returns:
-        Class ids in the order of the examples, and the seconds that the model took.
+        Class ids in the order of the examples.
 
     Raises:
         ConfigurationError: The processor has no answers, or not the model's, or there is neither
@@ -102,7 +100,7 @@ def run_model(
         for index, label in zip(indices, batch_labels, strict=True):
             labels[index] = label
         advance(len(indices))
-    return labels, answerer.seconds
+    return labels
 
 
 def build_answerer(
@@ -176,7 +174,6 @@ def score_labels(
     answers: AnswerVocabulary,
     answerable: int,
     *,
-    seconds: float = 0.0,
     settings: Mapping[str, Any] | None = None,
 ) -> EvaluationReport:
     """Turn predicted class ids, one per example, into the official figures."""
@@ -187,7 +184,6 @@ def score_labels(
         scored=scored,
         answerable=answerable,
         predictions=predictions,
-        seconds=seconds,
     )
 
 

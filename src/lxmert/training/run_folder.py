@@ -172,13 +172,10 @@ class RunFolder:
         )
 
     def _saved_process_count(self) -> int | None:
-        """The run's number of processes, None if unknown."""
-        if self._process_count_path.is_file():
-            return int(json.loads(self._process_count_path.read_text(encoding="utf-8"))["processes"])
-        # Older runs did not save it.
-        return next(
-            (count for folder in self.all_checkpoints() if (count := _checkpoint_process_count(folder))), None
-        )
+        """The run's number of processes, None if the file was deleted."""
+        if not self._process_count_path.is_file():
+            return None
+        return int(json.loads(self._process_count_path.read_text(encoding="utf-8"))["processes"])
 
     def _check_process_count(self) -> None:
         before, now = self._saved_process_count(), process_count()
@@ -250,15 +247,6 @@ def _rng_state_files(checkpoint: Path, processes: int) -> list[Path]:
     if processes == 1:
         return [checkpoint / "rng_state.pth"]
     return [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)]
-
-
-def _checkpoint_process_count(checkpoint: Path) -> int | None:
-    """The number of processes that wrote a checkpoint, None if files of some are missing."""
-    several = len(list(checkpoint.glob("rng_state_*.pth")))
-    for processes in (several, 1):
-        if processes and all(path.is_file() for path in _rng_state_files(checkpoint, processes)):
-            return processes
-    return None
 
 
 def _is_complete(checkpoint: Path, processes: int) -> bool:

@@ -54,14 +54,12 @@ class EvaluationReport:
         scored: The official scores.
         answerable: How many of the examples have an answer in the model's vocabulary.
         predictions: Example id to predicted answer.
-        seconds: Time of the model's passes, excluding the reading of images and their regions.
     """
 
     split: str
     scored: TaskScore
     answerable: int
     predictions: Mapping[Any, str] = field(repr=False)
-    seconds: float = 0.0
 
     @property
     def accuracy(self) -> float:

@@ -272,7 +272,7 @@ def test_evaluation_chooses_same_precision_as_prediction(
             return lambda done: None
 
         auto = ModelSetup("auto")
-        labels, _ = run_model(model, processor, examples, (), None, auto, progress, notes.append)
+        labels = run_model(model, processor, examples, (), None, auto, progress, notes.append)
         assert shown == [
             f"Tokenising: {len(examples)}",
             "Comparing bfloat16 with float32: 128",
@@ -280,7 +280,7 @@ def test_evaluation_chooses_same_precision_as_prediction(
         ]
         assert len(notes) == (chosen_dtype == "float32")
         asked = LxmertForQuestionAnswering.from_pretrained(folder)
-        assert labels == run_model(asked, processor, examples, setup=ModelSetup(chosen_dtype))[0]
+        assert labels == run_model(asked, processor, examples, setup=ModelSetup(chosen_dtype))
         if chosen_dtype == "float32":  # The float32 weights are restored exactly.
             now = model.state_dict()
             assert now.keys() == kept.keys()
@@ -303,7 +303,7 @@ def test_example_answerer_prepares_auto_dtype_before_first_answer(
     answers = dict(zip(*next(answerer.answer(answerer.order)), strict=True))
     assert (answerer.dtype, len(agreements)) == ("bfloat16", 1)
     asked = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
-    labels, _ = run_model(asked, processor, examples, setup=ModelSetup("bfloat16"))
+    labels = run_model(asked, processor, examples, setup=ModelSetup("bfloat16"))
     assert answers == {place: labels[place] for place in answers}
 
 

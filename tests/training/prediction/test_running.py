@@ -68,11 +68,8 @@ def test_batched_answers_equal_those_of_one_example_at_a_time(
     examples = kind.split(scenes_folder, "test").read()
     for batch_size in (None, 3):
         model = kind.model_class.from_pretrained(folder)
-        labels, seconds = run_model(
-            model, LxmertProcessor.from_pretrained(folder), examples, batch_size=batch_size
-        )
+        labels = run_model(model, LxmertProcessor.from_pretrained(folder), examples, batch_size=batch_size)
         assert labels == expected
-        assert seconds > 0
     assert len(set(expected)) > 1
 
 
