@@ -102,7 +102,7 @@ def test_speed_counts_examples_of_all_updates_since_resumption(
     TrainerState(global_step=4, max_steps=10).save_to_json(str(checkpoint / "trainer_state.json"))
     trainer = _Trainer(processes=2, last_step=10)
     optimisation = LoopSection.model_construct(batch_size=5, accumulation_steps=3)
-    metadata = train_or_resume(trainer, folder, optimisation, "questions")  # type: ignore[arg-type]
+    metadata = train_or_resume(trainer, folder, optimisation, "questions", {})  # type: ignore[arg-type]
     assert trainer.started_from == [str(checkpoint)]
     assert (metadata["steps"], metadata["resumed_at_step"], metadata["processes"]) == (10, 4, 2)
     # Six updates of two processes with three batches of five each, in two seconds.
@@ -116,6 +116,6 @@ def test_new_run_starts_without_checkpoint_or_warning(
     folder, trainer = RunFolder(tmp_path), _Trainer(processes=1, last_step=2)
     folder.checkpoints.mkdir()
     optimisation = LoopSection.model_construct(batch_size=5)
-    metadata = train_or_resume(trainer, folder, optimisation, "questions")  # type: ignore[arg-type]
+    metadata = train_or_resume(trainer, folder, optimisation, "questions", {})  # type: ignore[arg-type]
     assert (trainer.started_from, metadata["resumed_at_step"]) == ([None], None)
     assert not caplog.text

@@ -53,7 +53,7 @@ def stream_json(path: str | Path, *, progress: StartProgress = no_progress) -> I
 def stream_records(
     path: str | Path, *, keyed: bool = False, progress: StartProgress = no_progress
 ) -> Iterator[JsonRecord]:
-    """Yield the JSON objects of a JSON list, or with `keyed` those of a JSON object; `place` is the key.
+    """Yield the JSON objects of a JSON list, or with `keyed` those of a JSON object; `location` is the key.
 
     Raises:
         DataError: As `stream_json`, or another kind of top or element than expected.

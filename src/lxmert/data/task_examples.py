@@ -30,7 +30,7 @@ class TaskExample(NamedTuple):
     Attributes:
         identifier: Key of its prediction, unique in its split.
         text: The sentence as written.
-        images: Names of its images, without extension; NLVR2: left, right.
+        images: Names of its images, as feature stores have them; NLVR2: left, right.
         kind: Its family, such as a question type; None if unknown.
         source: The example as the task's file reader returned it.
     """

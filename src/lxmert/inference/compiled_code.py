@@ -151,8 +151,10 @@ def load_code(path: Path) -> Callable[..., Tensor]:
         os.utime(path)
     aligned = _aligned_weights(runner)
     if aligned is not None:
-        # Into the second of two buffers, so that the first can be freed.
-        runner.update_constant_buffer(aligned, True, True, True)
+        # Into the second of two buffers, so that the first can be freed. All weights must be given; they are
+        # not copied again.
+        inactive, validate_all, user_managed = True, True, True
+        runner.update_constant_buffer(aligned, inactive, validate_all, user_managed)
         runner.swap_constant_buffer()
         runner.free_inactive_constant_buffer()
 

@@ -35,11 +35,13 @@ _MIN_ROW_MAXIMUM = 1e-12
 """Lower bound of a row's largest value, so that rows of zeros have a scale too."""
 
 _GELU_CLAMP = 4.0
+"""From this magnitude on, Φ is taken as 0 or 1."""
+
 _GELU_COEFFICIENTS = (
     0.39787002, -0.064554118, 0.0087635731, -0.00081216574, 4.7761862e-05, -1.5887344e-06, 2.2586548e-08
 )  # fmt: skip
-"""Coefficients, in powers of x², of (Φ(x) - 1/2) / x for |x| up to the reach, fitted to minimise the error of
-x Φ(x), which is at most 0.0002; beyond the reach Φ is 0 or 1."""
+"""Coefficients, in powers of x², of (Φ(x) - 1/2) / x for |x| up to `_GELU_CLAMP`, fitted to minimise the
+error of x Φ(x), which is at most 0.0002."""
 
 _GELU_MIN_MAGNITUDE = 0.17
 """GELU is nowhere below -0.17."""

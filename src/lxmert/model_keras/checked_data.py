@@ -28,7 +28,7 @@ class CheckedData(DataAdapter):
     Args:
         check: checks a batch.
         x: the data.
-        **more: the arguments `y`, `sample_weight`, `class_weight`, `shuffle`, `batch_size` and
+        **options: the arguments `y`, `sample_weight`, `class_weight`, `shuffle`, `batch_size` and
             `steps_per_epoch` of `fit`.
     """
 

@@ -161,6 +161,10 @@ class BaseTrainer(Trainer):
 class GlobalBatchTrainer(BaseTrainer):
     """A Trainer whose losses are means over all processes and batches of an update.
 
+    A model's loss is the mean over n terms of one batch, such as labelled words, of N in the whole update.
+    So its weight in the global mean is n / N, times processes times batches, because processes average their
+    gradients and the Trainer divides by the number of batches; see `loss_weights`.
+
     A subclass names the losses and counts their terms.
     """
 

@@ -36,6 +36,9 @@ class FilledItem(NamedTuple):
 class FilledSampler(Sampler[int]):
     """The order of a `ShuffledSampler` and then fillers, which have the indices that follow the examples'.
 
+    Five examples in the order 3, 0, 4, 1, 2, in batches of 8, give 3, 0, 4, 1, 2, 7, 7, 7: index 5 + 2 is
+    example 2 as a filler.
+
     Args:
         sampler: the order of indices.
         multiple: the number of indices becomes a multiple of this; 1 needs no fillers.

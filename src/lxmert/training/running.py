@@ -94,7 +94,7 @@ def train_or_resume(
     folder: RunFolder,
     optimisation: LoopSection,
     examples: str,
-    fingerprints: Mapping[str, str] | None = None,
+    fingerprints: Mapping[str, str],
 ) -> dict[str, Any]:
     """Train to the end, from the newest checkpoint if there is one.
 
@@ -113,12 +113,12 @@ def train_or_resume(
     """
     checkpoint = folder.newest_checkpoint()
     if checkpoint is not None:
-        folder.check_fingerprints(fingerprints or {})
+        folder.check_fingerprints(fingerprints)
     if is_main_process():
         if checkpoint is None and folder.all_checkpoints():
             logger.warning("%s: no complete checkpoint; the run starts over", folder.path)
         folder.save_process_count()
-        folder.save_fingerprints(fingerprints or {})
+        folder.save_fingerprints(fingerprints)
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
     started_at = time.perf_counter()
     if checkpoint is not None and is_main_process():

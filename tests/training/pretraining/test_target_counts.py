@@ -46,12 +46,6 @@ def test_target_terms_and_weights_match_hand_counts() -> None:
         "places": 5,
         "qa": 1,
     }
-    # Without a mask every object is real.
-    del batch["visual_attention_mask"]
-    counts = count_targets(batch)
-    objects = ("object_labels", "feature_regression", "places")
-    assert [by_task(counts.terms)[task] for task in objects] == [6, 6, 6]
-    assert [by_task(counts.weights)[task] for task in objects] == [2.25, 3, 6]
 
 
 def test_losses_of_batch_parts_weighted_by_terms_equal_loss_of_whole_batch() -> None:

@@ -53,8 +53,9 @@ def count_hits(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> 
             count(task, scores if task == "masked_words" else scores[known], ids[known])
     targets, predicted = batch.get("obj_labels"), output.object_scores or {}
     if targets:
-        mask = batch.get("visual_attention_mask")
-        rows = labelled_object_masks(targets, tuple(batch["visual_pos"].shape[:2]), mask)
+        rows = labelled_object_masks(
+            targets, tuple(batch["visual_pos"].shape[:2]), batch["visual_attention_mask"]
+        )
         for task in CLASS_TASKS:
             name = OBJECT_TASKS[task]
             if name in predicted:

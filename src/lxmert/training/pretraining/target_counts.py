@@ -34,7 +34,10 @@ TASKS: Mapping[str, str] = {
     "places": "place",
     "qa": "qa",
 }
-"""The tasks as named in recipes and figures, and the model's names of their losses."""
+"""The tasks by their names in metrics, and the model's names of their losses.
+
+In recipes a task's weight has the task's name, but for "places", whose weight is `place_weight`.
+"""
 
 TASK_INDEX = {task: index for index, task in enumerate(TASKS)}
 
@@ -53,10 +56,8 @@ class TargetCounts(NamedTuple):
 
 def count_targets(batch: Mapping[str, Any]) -> TargetCounts:
     """Count the targets in a batch of model inputs."""
-    boxes = batch["visual_pos"]
-    mask = batch.get("visual_attention_mask")
-    real = torch.ones(boxes.shape[:2], device=boxes.device) if mask is None else (mask != 0).float()  # (B, O)
-    terms = torch.zeros(len(TASKS), device=boxes.device)
+    real = (batch["visual_attention_mask"] != 0).float()  # (B, O)
+    terms = torch.zeros(len(TASKS), device=real.device)
     weights = torch.zeros_like(terms)
     for task, name in CLASS_TARGETS.items():
         if batch.get(name) is not None:
