@@ -99,7 +99,8 @@ def gradients(keras_model: Any, arguments: Mapping[str, Any]) -> tuple[float, di
         def run(values: Any) -> Any:
             return keras_model.stateless_call(values, rest, arguments)[0].loss
 
-        loss, by_variable = jax.value_and_grad(run)([variable.value for variable in trained])
+        # Compiled as a whole: without `jit` each of its hundreds of operations is compiled on its own.
+        loss, by_variable = jax.jit(jax.value_and_grad(run))([variable.value for variable in trained])
         order = {id(variable): gradient for variable, gradient in zip(trained, by_variable, strict=True)}
         found = [order[id(variable)] for variable in variables]
     else:
