@@ -1,5 +1,6 @@
 """Resizing words and answers of a built Keras model; existing entries keep their weights."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,14 @@ def test_set_input_embeddings_sets_vocab_size_and_word_head_size(as_layer: bool)
     np.testing.assert_array_equal(values(model, WORD_KEY), vectors)
     assert model.config.vocab_size == 70
     assert keras.ops.shape(model(batch()).prediction_logits) == (BATCH, WORDS, 70)
-    with pytest.raises(ConfigurationError, match=r"has shape \(70, 3\), expected \(words, 24\)"):
-        model.set_input_embeddings(vectors[:, :3])
+
+
+@pytest.mark.parametrize("shape", [(70, 3), (24,), (70, 24, 2)])
+def test_word_vectors_of_wrong_shape_raise_configuration_error(shape: tuple[int, ...]) -> None:
+    model = TFLxmertModel(one_layer_config())
+    with pytest.raises(ConfigurationError, match=re.escape(f"has shape {shape}, expected (words, 24)")):
+        model.set_input_embeddings(np.zeros(shape, np.float32))
+    assert model.config == one_layer_config()
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -1,5 +1,6 @@
 """compile, fit, evaluate and predict with the models' own losses."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from lxmert.model_keras import (  # noqa: E402
     TFLxmertForVisualReasoning,
     TFLxmertModel,
 )
-from tests.model.small import inputs, small_config, targets  # noqa: E402
+from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config, targets  # noqa: E402
 from tests.model_keras.paired_models import as_numpy  # noqa: E402
 
 CONFIG = small_config(
@@ -194,3 +195,28 @@ def test_dropout_acts_in_training_only() -> None:
     np.testing.assert_array_equal(calls[0], calls[1])
     assert abs(calls[2] - calls[3]).max() > 0.01
     assert abs(calls[2] - calls[0]).max() > 0.01
+
+
+def test_dropout_acts_on_every_attention_map_and_sublayer_at_its_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    acting: Counter[tuple[float, tuple[int, ...]]] = Counter()
+
+    def call(self: Any, states: Any, training: bool = False) -> Any:
+        acting[self.rate, tuple(states.shape)] += bool(training)
+        return states
+
+    monkeypatch.setattr(keras.layers.Dropout, "call", call)
+    sizes = {"l_layers": 1, "x_layers": 1, "r_layers": 1}
+    config = small_config(**sizes, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.4)
+    TFLxmertModel(config)(as_numpy(inputs(config)), training=True)
+    batch, words, objects, heads, hidden = BATCH, WORDS, OBJECTS, 3, 24
+    assert acting == {
+        # The embedding; attention and feed-forward of one modality; those two and cross-attention of both.
+        (0.2, (batch, words, hidden)): 6,
+        (0.2, (batch, objects, hidden)): 6,
+        (0.4, (batch, heads, words, words)): 2,
+        (0.4, (batch, heads, objects, objects)): 2,
+        (0.4, (batch, heads, words, objects)): 1,
+        (0.4, (batch, heads, objects, words)): 1,
+    }
