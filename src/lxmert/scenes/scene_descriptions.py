@@ -58,5 +58,5 @@ def _place(scene: Scene, obj: SceneObject, preposition: str, rng: random.Random)
 
 
 def _third(position: float) -> int:
-    """The third, 0, 1 or 2, of a position in 0..1."""
-    return min(int(3 * position), 2)
+    """The third, 0, 1 or 2, of a position from 0 up to, but not including, 1."""
+    return int(3 * position)

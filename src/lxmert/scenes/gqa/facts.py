@@ -214,7 +214,6 @@ class KnowledgeBase:
             return
         self._existing.append(reference.values)
         if reference.relation is not None:
-            self._existing.append(frozenset(reference.origin))
             self._add(Unique(ObjectReference(reference.origin)))
         if (location := _location_of(reference)) is not None:
             self._existing_at.append((reference.values, reference.values, location))
