@@ -277,10 +277,13 @@ def caption_is_true(answerer: Answerer, caption: str) -> bool:
     def at(phrase: str, place: str) -> bool:
         axis, high = {"left": (0, False), "right": (0, True), "top": (1, False), "bottom": (1, True)}[place]
         shares = [t["xy"][axis] / answerer.side[axis] for t in answerer.fitting(phrase)]
-        return any(share > 0.6 if high else share < 0.4 for share in shares)
+        return any(share >= 0.65 - 1e-9 if high else share <= 0.35 for share in shares)
 
     def number(words: str, phrase: str) -> bool:
         return len(answerer.fitting(phrase)) == NUMBERS[words]
+
+    def two_groups(words: str, first: str, words2: str, second: str) -> bool:
+        return constraints(first) != constraints(second) and number(words, first) and number(words2, second)
 
     def two(first: str, second: str) -> bool:
         both = [*answerer.fitting(first), *answerer.fitting(second)]
@@ -292,7 +295,7 @@ def caption_is_true(answerer: Answerer, caption: str) -> bool:
         (rf"{_SHOWN}an? {NP} at the {place}(?: of the picture)?", at),
         (rf"at the {place} is an? {NP}", lambda p, phrase: at(phrase, p)),
         (rf"{_SHOWN}an? {NP} and (?:also )?an? {NP}", two),
-        (rf"{_SHOWN}{_NUMBER} {NP} and {_NUMBER} {NP}", lambda n, a, m, b: number(n, a) and number(m, b)),
+        (rf"{_SHOWN}{_NUMBER} {NP} and {_NUMBER} {NP}", two_groups),
         (rf"{_SHOWN}{_NUMBER} {NP}", number),
     ]
     for pattern, check in patterns:
@@ -300,3 +303,27 @@ def caption_is_true(answerer: Answerer, caption: str) -> bool:
         if found:
             return check(*found.groups())
     raise AssertionError(f"not understood: {caption}")
+
+
+_SINGULAR_NOUNS = {"thing", "object", "item", *SHAPES}
+_SINGULAR = rf"(?:an?|one(?: more)?|every|each) {NP}"
+_SEVERAL = "|".join([*list(NUMBERS)[1:], "how many", "number of", "count the", "any", "as many", "fewer"])
+_PLURAL = rf"(?:{_SEVERAL}|all the|(?<!one )more) {NP}"
+_DISAGREEING = rf"there are one|there is (?:{_SEVERAL}) {NP}|(?:how many|number of|count the) .* an? \w+"
+
+
+def grammar_faults(text: str) -> list[str]:
+    """Wrong articles, and nouns and verbs in the wrong number."""
+    text = text.lower()
+    faults = [
+        found[0]
+        for found in re.finditer(r"\b(an?) (\w)", text)
+        if (found[1] == "an") != (found[2] in "aeiou")
+    ]
+    for pattern, is_singular in ((_SINGULAR, True), (_PLURAL, False)):
+        faults += [
+            found[0]
+            for found in re.finditer(rf"\b{pattern}\b", text)
+            if (found[1].split()[-1] in _SINGULAR_NOUNS) != is_singular
+        ]
+    return faults + [found[0] for found in re.finditer(rf"\b(?:{_DISAGREEING})\b", text)]

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from lxmert.scenes import (
 from lxmert.scenes.captions import generate_captions
 from lxmert.scenes.programs import program_from_json
 from lxmert.scenes.randomness import random_stream
+from lxmert.scenes.shapes import area
 from tests.scenes.conftest import SPLITS
 from tests.scenes.english import Answerer
 
@@ -83,6 +86,10 @@ def test_instances_are_in_coco_format(dataset_on_disk):
             assert x >= 0 <= y
             assert x + width <= image["width"]
             assert y + height <= image["height"]
+            thing = make_scene(random_stream(3, image["id"] - 1, "scene")).objects[one["id"] % 100]
+            assert one["area"] == pytest.approx(
+                area(thing.shape, thing.turn_deg, thing.diameter_px), abs=0.06
+            )
             assert 0 < one["area"] <= width * height
             assert one["iscrowd"] == 0
             assert one["category_id"] in names
@@ -213,7 +220,18 @@ def test_stored_counts_equal_counts_in_files(dataset_on_disk):
     assert stored["gqa_blind_accuracy"] == round(dataset_on_disk.counts.gqa_blind_accuracy, 4)
     assert 0.35 < stored["gqa_blind_accuracy"] < 0.55
     assert stored["nlvr2_blind_accuracy"]["sentence"] == 0.5
-    assert 0.5 < stored["nlvr2_blind_accuracy"]["left"] < 0.7
+    for side in ("left", "right"):
+        labels = defaultdict(Counter)
+        for split in SPLITS:
+            for line in dataset_on_disk.path(f"nlvr2_{split}").open():
+                example = json.loads(line)
+                set_ = example["identifier"].rsplit("-", 2)[0]
+                labels[set_, example[f"{side}_url"]][example["label"]] += 1
+        right = sum(max(counted.values()) for counted in labels.values())
+        share = right / sum(counted.total() for counted in labels.values())
+        assert stored["nlvr2_blind_accuracy"][side] == round(share, 4)
+        assert 0.5 < share < 0.7
+    assert {"directOf color", "directOf size", "verifyAttr"} <= stored["gqa_guesses"].keys()
     guesses = sum(sum(guessed.values()) for guessed in stored["gqa_guesses"].values())
     assert guesses == sum(split["gqa_balanced"] for split in stored["splits"].values())
 
@@ -258,6 +276,25 @@ def test_more_images_extend_a_smaller_data_set(dataset_on_disk, tmp_path: Path):
         records = [line.rstrip(",") for line in small_lines if len(line) > 1]
         assert records
         assert records == [line.rstrip(",") for line in large_lines if len(line) > 1][: len(records)]
+
+
+def test_nlvr2_file_is_a_line_for_each_example_and_empty_without(dataset_on_disk, tmp_path: Path):
+    make_scenes(tmp_path, 9, 3, progress=False)
+    # The only picture of its split has no partner.
+    assert (tmp_path / "annotations" / "nlvr2_val.json").read_bytes() == b""
+    content = dataset_on_disk.path("nlvr2_train").read_text()
+    assert content.endswith("}\n")
+    assert "\n\n" not in content
+
+
+def test_progress_is_shown_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    make_scenes(tmp_path, 3, 0)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "3/3" in shown.err
 
 
 def test_sample_equals_stored_image_and_questions(dataset_on_disk):
@@ -311,6 +348,14 @@ def test_workers_stop_after_current_image_once_generator_is_closed(monkeypatch: 
     assert generation._generate_chunk(3, 0, 4, 1) == []
 
 
+def test_workers_leave_an_interrupt_to_the_parent(monkeypatch: pytest.MonkeyPatch):
+    handlers = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(generation._worker, "should_stop", None, raising=False)
+    generation._initialise_worker(multiprocessing.Event())
+    assert handlers == {signal.SIGINT: signal.SIG_IGN}
+
+
 def test_interrupted_run_leaves_no_valid_dataset_and_second_run_completes_it(
     dataset_on_disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -335,6 +380,8 @@ def test_interrupted_run_leaves_no_valid_dataset_and_second_run_completes_it(
 def test_smaller_data_set_replaces_larger_one_completely(tmp_path: Path):
     make_scenes(tmp_path / "a", 25, 3, progress=False)
     (tmp_path / "a" / "notes.txt").write_text("mine")
+    # What a killed run may leave behind.
+    (tmp_path / "a/images/train/scenes_train_000000000001.png.0123abcd.partial").write_bytes(b"")
     make_scenes(tmp_path / "a", 12, 4, progress=False, questions_per_image=3)
     make_scenes(tmp_path / "b", 12, 4, progress=False, questions_per_image=3)
     replaced = file_digests(tmp_path / "a")
@@ -342,9 +389,17 @@ def test_smaller_data_set_replaces_larger_one_completely(tmp_path: Path):
     assert replaced == file_digests(tmp_path / "b")
 
 
-@pytest.mark.parametrize("name", ["photo.jpg", "scenes.json"])
-def test_non_empty_foreign_directory_is_rejected_and_left_untouched(tmp_path: Path, name: str):
-    (tmp_path / name).write_text("[]")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("photo.jpg", "[]"),
+        ("scenes.json", "[]"),
+        ("scenes.json", "no JSON"),
+        ("scenes.json", '{"format": "other"}'),
+    ],
+)
+def test_non_empty_foreign_directory_is_rejected_and_left_untouched(tmp_path: Path, name: str, content: str):
+    (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=r"not empty .*choose a new or empty folder"):
         make_scenes(tmp_path, 3, 0, progress=False)
     assert os.listdir(tmp_path) == [name]
@@ -364,6 +419,7 @@ def test_file_in_place_of_directory_is_rejected(tmp_path: Path):
         ({"images": 1.5}, "images is 1.5"),
         ({"questions_per_image": 101}, "questions_per_image is 101, expected a whole number from 1 to 100"),
         ({"workers": 0}, "workers is 0"),
+        ({"workers": 1025}, "workers is 1025, expected a whole number from 1 to 1024"),
     ],
 )
 def test_numbers_out_of_range_are_rejected(tmp_path: Path, changed: dict, message: str):

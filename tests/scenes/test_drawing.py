@@ -12,8 +12,8 @@ from PIL import Image
 from lxmert.scenes import Scene, SceneObject, draw_scene, make_scene
 from lxmert.scenes.drawing import draw_object
 from lxmert.scenes.lexicon import COLORS_RGB, FILLS, SHAPES
-from lxmert.scenes.shapes import area
-from lxmert.scenes.world import BACKGROUNDS
+from lxmert.scenes.shapes import area, outline
+from lxmert.scenes.world import BACKGROUNDS, Background
 
 seeds = st.integers(0, 2**40)
 
@@ -86,6 +86,44 @@ def test_color_and_fill_can_be_read_from_noisy_image(seed: int):
             assert hole.sum() >= 5, thing
 
 
+@pytest.mark.parametrize(("shape", "tip_is_up"), [("triangle", True), ("star", True), ("heart", False)])
+def test_shapes_stand_upright_and_turn_clockwise(shape: str, tip_is_up: bool):
+    def tip_x(turn_deg: float) -> float:
+        points = outline(shape, turn_deg, 100)
+        return (min if tip_is_up else max)(points, key=lambda point: point[1])[0]
+
+    assert tip_x(0.0) == pytest.approx(0.0, abs=1e-9)
+    for turn_deg in (9.0, -9.0):
+        assert tip_x(turn_deg) * turn_deg * (1 if tip_is_up else -1) > 0
+
+
+WHITE, ORANGE, DARK, PALE = (255, 255, 255), (200, 100, 0), (144, 72, 0), (244, 224, 204)
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [
+        # The edge has 72 % of the brightness.
+        ("solid", {(19, 45): WHITE, (20, 45): DARK, (20, 20): DARK, (45, 45): ORANGE}),
+        # A ring of a tenth of 50 px.
+        ("hollow", {(20, 45): ORANGE, (24, 45): ORANGE, (26, 45): WHITE, (45, 45): WHITE}),
+        # Level stripes, one through the centre, a period of 50 / 3.5 px, half of it pale: 80 % white.
+        ("striped", {(45, 45): ORANGE, (45, 52): PALE, (45, 59): ORANGE, (45, 38): PALE, (20, 45): DARK}),
+    ],
+)
+def test_square_is_drawn_as_by_hand(fill: str, expected: dict[tuple[int, int], tuple[int, int, int]]):
+    image = Image.new("RGB", (90, 90), "white")
+    draw_object(image, SceneObject("square", "orange", "large", fill, (20, 20, 70, 70), ORANGE, 0.0, 0.0))
+    assert {place: image.getpixel(place) for place in expected} == expected
+
+
+def test_ring_of_heart_is_closed_at_its_notch():
+    notch_y = min(y for x, y in outline("heart", 0.0, 50) if abs(x) < 1e-9)
+    image = Image.new("RGB", (90, 90), "white")
+    draw_object(image, SceneObject("heart", "orange", "large", "hollow", (20, 20, 70, 70), ORANGE))
+    assert image.getpixel((45, round(45 + notch_y) + 2)) == ORANGE
+
+
 def test_hollow_object_shows_background_and_striped_object_does_not():
     base = SceneObject("circle", "red", "large", "hollow", (20, 20, 70, 70), (210, 30, 40))
     image = Image.new("RGB", (90, 90), (10, 200, 30))
@@ -117,6 +155,35 @@ def test_noise_covers_objects_and_background_within_its_bound():
         x1, y1, x2, y2 = scene.objects[0].box_xyxy_px
         assert (difference[y1:y2, x1:x2] > 0).mean() > 0.3
         assert (difference > 0).mean() > 0.3
+
+
+def test_noise_goes_both_ways_and_never_beyond_white():
+    for level, low, high in ((128, 124, 132), (255, 251, 255)):
+        background = Background("plain", (level,) * 3, (level,) * 3, 12, 0.0, 8, 5)
+        pixels = np.asarray(draw_scene(Scene((60, 60), (), background)))
+        assert pixels.min() < low
+        assert pixels.min() >= level - 8
+        assert pixels.max() >= high
+
+
+@pytest.mark.parametrize(
+    ("kind", "angle_deg", "expected"),
+    [
+        ("checker", 0.0, {(0, 0): 240, (11, 11): 240, (12, 0): 200, (0, 12): 200, (12, 12): 240}),
+        # A third of the period.
+        ("lines", 0.0, {(0, 0): 240, (3, 20): 240, (4, 0): 200, (11, 5): 200, (12, 5): 240}),
+        # Of a quarter of the period as radius, in the middle of each square.
+        ("dots", 0.0, {(6, 6): 240, (6, 3): 240, (6, 2): 200, (0, 0): 200, (18, 6): 240}),
+        # Weights 45 across and 135 down: 45 * 35 of 45 * 35 + 135 * 23 in the upper right corner, a third.
+        ("gradient", 45.0, {(0, 0): 200, (35, 0): 213, (35, 23): 240}),
+    ],
+)
+def test_background_pattern_by_hand(kind: str, angle_deg: float, expected: dict[tuple[int, int], int]):
+    background = Background(kind, (200, 200, 200), (240, 240, 240), 12, angle_deg, 0, 0)
+    image = draw_scene(Scene((24, 36), (), background))
+    assert {place: image.getpixel(place) for place in expected} == {
+        place: (level,) * 3 for place, level in expected.items()
+    }
 
 
 def test_backgrounds_are_patterned_and_pale():

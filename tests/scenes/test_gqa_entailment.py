@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from lxmert.scenes import Scene, make_scene
 from lxmert.scenes.gqa import GqaQuestion, execute_semantic
-from lxmert.scenes.gqa.entailment import is_entailed, knowledge_from
+from lxmert.scenes.gqa.entailment import entailed_meanings, is_entailed, knowledge_from
+from lxmert.scenes.gqa.generation import BALANCED, realise
 from lxmert.scenes.gqa.records import question_records
 from lxmert.scenes.lexicon import VALUES
 from lxmert.scenes.programs import AmbiguousProgramError
@@ -96,6 +97,20 @@ def test_most_pairs_that_are_not_entailed_are_refuted_by_some_scene(asked_gqa: A
             refuted[seconds[second.answer] < seconds.total() - seconds[None]] += 1
     assert refuted.total() > 20
     assert refuted[True] / refuted.total() > 0.75
+
+
+def test_questions_drawn_from_an_answer_are_entailed_by_it(asked_gqa: AskedGqa):
+    rng = random.Random(2)
+    compared = 0
+    for picture, questions in asked_gqa[:80]:
+        for question in questions[:BALANCED]:
+            known = knowledge_from(question.meaning, question.answer)
+            for meaning in entailed_meanings(question.meaning, question.answer, rng):
+                drawn = realise(meaning, picture, rng, is_balanced=False)
+                if drawn is not None and meaning != question.meaning:
+                    assert is_entailed(meaning, drawn.answer, known), (question, drawn)
+                    compared += 1
+    assert compared > 2000
 
 
 def test_most_but_not_all_balanced_questions_entail_other_questions(asked_gqa: AskedGqa):

@@ -14,9 +14,11 @@ H = (("shape", "heart"),)
 RED = (("color", "red"),)
 RED_S = (("color", "red"), ("shape", "star"))
 BLUE_S = (("color", "blue"), ("shape", "star"))
+BIG_S = (("size", "large"), ("shape", "star"))
 BIG_RED_S = (("size", "large"), ("color", "red"), ("shape", "star"))
 STAR, HEART = ObjectReference(S), ObjectReference(H)
 LEFT_ONE = ObjectReference(S, "left", H)
+LEFT_HEART = ObjectReference(H, "left", S)
 
 ENTAILED = [
     (Query(STAR, "color"), "red", Verify(STAR, "color", "red"), "yes"),
@@ -30,6 +32,8 @@ ENTAILED = [
     (Query(STAR, "color"), "red", ExistNot(S, "color", "red"), "no"),
     (Query(STAR, "color"), "red", ExistNot(S, "color", "blue"), "yes"),
     (Query(STAR, "color"), "red", VerifyBoth(STAR, ("color", "blue"), ("size", "large")), "no"),
+    (Query(STAR, "color"), "red", VerifyBoth(STAR, ("size", "large"), ("color", "blue")), "no"),
+    (Query(LEFT_HEART, "color"), "red", VerifyTwo(STAR, LEFT_HEART, "color", "blue"), "no"),
     (Query(STAR, "color"), "red", ExistTwo("or", BLUE_S, RED_S), "yes"),
     (Query(STAR, "color"), "red", ExistTwo("and", BLUE_S, H), "no"),
     (Query(ObjectReference(RED), "shape"), "star", Exist(RED_S), "yes"),
@@ -37,6 +41,8 @@ ENTAILED = [
     (Query(LEFT_ONE, "color"), "red", ExistRelated(RED_S, "left", H), "yes"),
     (Query(LEFT_ONE, "color"), "red", ExistRelated(BLUE_S, "left", H), "no"),
     (Query(LEFT_ONE, "color"), "red", Exist(H), "yes"),
+    (Query(LEFT_ONE, "hposition"), "left", ExistRelated(S, "left", H), "yes"),
+    (Verify(LEFT_ONE, "color", "red"), "no", ExistRelated(RED_S, "left", H), "no"),
     (Query(SCENE, "main color"), "red", Verify(SCENE, "main color", "blue"), "no"),
     (Query(SCENE, "main color"), "red", Exist(RED), "yes"),
     (Query(STAR, "hposition"), "left", Verify(STAR, "hposition", "right"), "no"),
@@ -54,6 +60,7 @@ ENTAILED = [
     (Exist(S), "no", Exist(RED_S), "no"),
     (Exist(S), "no", ExistTwo("and", S, H), "no"),
     (ExistNot(S, "color", "red"), "no", Exist(BLUE_S), "no"),
+    (ExistNot(S, "color", "red"), "no", ExistNot(BIG_S, "color", "red"), "no"),
     (ExistNot(S, "color", "red"), "yes", Exist(S), "yes"),
     (ExistTwo("and", S, H), "yes", Exist(H), "yes"),
     (ExistTwo("or", S, H), "no", Exist(RED_S), "no"),
@@ -84,10 +91,13 @@ NOT_ENTAILED = [
     (Exist(S), "yes", Exist(RED_S), "yes"),
     (Exist(RED_S), "no", Exist(S), "no"),
     (Exist(S), "yes", Query(STAR, "color"), "red"),
+    (ExistNot(BIG_S, "color", "red"), "no", ExistNot(S, "color", "red"), "no"),
     (ExistTwo("and", S, H), "no", Exist(S), "no"),
     (ExistTwo("or", S, H), "yes", Exist(S), "yes"),
     (ExistRelated(S, "left", H), "no", Exist(S), "no"),
     (VerifyRelation(STAR, "left", HEART), "yes", VerifyRelation(STAR, "above", HEART), "yes"),
+    # Something else may be level with the heart, so that the question has no clear answer.
+    (VerifyRelation(STAR, "left", HEART), "yes", ExistRelated((), "left", H), "yes"),
     (VerifyRelation(STAR, "left", HEART), "yes", ExistRelated((), "right", H), "no"),
     (Query(SCENE, "main color"), "red", Exist((("color", "blue"),)), "no"),
     (Same(STAR, HEART, "color"), "yes", Same(STAR, HEART, "size"), "yes"),

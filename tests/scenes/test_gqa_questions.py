@@ -6,12 +6,15 @@ import re
 from collections import Counter, defaultdict
 
 from lxmert.scenes.gqa import execute_semantic
+from lxmert.scenes.gqa.conjunctions import VerifyBoth
+from lxmert.scenes.gqa.existence import ExistRelated, ExistTwo
 from lxmert.scenes.gqa.generation import BALANCED, ENTAILED, balanced_question
 from lxmert.scenes.gqa.records import guesses
+from lxmert.scenes.gqa.relations import Larger
 from lxmert.scenes.gqa.samplers import SAMPLERS
 from lxmert.scenes.gqa.templates import KINDS
 from tests.scenes.conftest import AskedGqa, answerer
-from tests.scenes.english import ADJECTIVES, NOUNS
+from tests.scenes.english import ADJECTIVES, NOUNS, grammar_faults
 from tests.scenes.gqa_english import GqaAnswerer
 
 
@@ -52,6 +55,43 @@ def test_questions_are_short_distinct_and_never_about_counts(asked_gqa: AskedGqa
             assert question.wording.text.endswith("?")
             assert "how many" not in question.wording.text.lower()
             assert not question.answer.isdigit()
+
+
+def test_articles_and_numbers_of_nouns_are_right(asked_gqa: AskedGqa):
+    for _, questions in asked_gqa:
+        for question in questions:
+            for text in (question.wording.text, question.full_answer.text):
+                assert not grammar_faults(text), text
+
+
+def test_balanced_questions_of_a_picture_differ_in_meaning(asked_gqa: AskedGqa):
+    for _, questions in asked_gqa:
+        assert len({question.meaning for question in questions[:BALANCED]}) == BALANCED
+
+
+def test_objects_are_not_described_by_the_attribute_in_question(asked_gqa: AskedGqa):
+    checked = Counter()
+    for _, questions in asked_gqa:
+        for meaning in (question.meaning for question in questions[:BALANCED]):
+            silent = {getattr(meaning, "name", None)}
+            if isinstance(meaning, VerifyBoth):
+                silent = {meaning.first[0], meaning.second[0]}
+            elif isinstance(meaning, Larger):
+                silent = {"size"}
+            elif isinstance(meaning, ExistRelated):
+                # 'Is there a star to the left of the star?' has one answer.
+                assert not set(meaning.origin) <= set(meaning.description), meaning
+                continue
+            elif isinstance(meaning, ExistTwo):
+                assert meaning.first != meaning.second
+                continue
+            for reference in meaning.references:
+                assert not silent & {name for name, _ in reference.description}, meaning
+                if (reference.relation or "").startswith("same "):
+                    assert reference.relation.removeprefix("same ") not in dict(reference.origin), meaning
+                checked[type(meaning).__name__] += 1
+    assert min(checked.values()) > 20
+    assert {"Query", "Verify", "Choose", "VerifyBoth", "VerifyTwo", "Same", "Larger"} <= set(checked)
 
 
 def test_all_question_kinds_occur_in_all_their_templates(asked_gqa: AskedGqa):

@@ -17,11 +17,12 @@ from lxmert.scenes.image_ids import earlier_images_of_split, image_path, split_o
 from lxmert.scenes.object_descriptions import SceneView
 from lxmert.scenes.pairs import Group, choose_group
 from lxmert.scenes.pairs.records import build_group, pair_records
-from lxmert.scenes.pairs.selection import count_correct_guesses
-from lxmert.scenes.pairs.statements import ONE_SIDED, draw_kind, draw_statement
+from lxmert.scenes.pairs.selection import Pair, _pair_swapped, _TruthTable, count_correct_guesses
+from lxmert.scenes.pairs.statements import LEFT, ONE_SIDED, RIGHT, Statement, draw_kind, draw_statement
 from lxmert.scenes.pairs.templates import TEMPLATES
 from lxmert.scenes.randomness import random_stream
 from tests.scenes.conftest import SPLITS, answerer
+from tests.scenes.english import ADJECTIVES, ATTRIBUTE, NOUNS, grammar_faults
 from tests.scenes.pairs_english import Judge
 
 VIEWS = [SceneView(make_scene(random.Random(k))) for k in range(120)]
@@ -57,6 +58,23 @@ def test_all_statement_kinds_occur_in_all_their_templates():
         for template in templates:
             pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(template))
             assert any(re.fullmatch(pattern, text) for text in texts[kind]), template
+
+
+def test_sentence_does_not_name_the_value_of_the_attribute_it_compares(groups):
+    compared = 0
+    for _, group in groups:
+        if group.statement.kind in ("same_attribute", "different_attribute"):
+            words = re.findall(r"\w+", group.statement.text.lower())
+            said = {ADJECTIVES[word][0] for word in words if word in ADJECTIVES}
+            said |= {"shape" for word in words if NOUNS.get(word)}
+            assert re.search(ATTRIBUTE, group.statement.text)[0] not in said, group
+            compared += 1
+    assert compared > 20
+
+
+def test_articles_and_numbers_of_nouns_are_right(groups):
+    for _, group in groups:
+        assert not grammar_faults(group.statement.text), group
 
 
 def test_sentences_are_short_and_have_two_true_and_two_false_pairs(groups):
@@ -121,12 +139,24 @@ def test_few_images_nearly_always_have_a_group():
     assert sum(found) >= 55
 
 
+def test_swapped_pair_needs_both_images_on_both_sides():
+    values = {(0, LEFT): 5, (1, LEFT): 5, (2, LEFT): 5, (1, RIGHT): 3, (2, RIGHT): 3}
+    statement = Statement(
+        "", "twice", lambda view, side: values.get((view, side)), lambda _, right: right == 3
+    )
+    assert _pair_swapped(_TruthTable(statement, [0, 1, 2]), random.Random(0)) == []
+    values[0, RIGHT] = 4
+    swapped = _pair_swapped(_TruthTable(statement, [0, 1, 2]), random.Random(0))
+    assert swapped == [Pair(0, 1, True), Pair(1, 0, False)]
+
+
 def test_choose_group_of_one_image_returns_none():
     assert choose_group(VIEWS[:1], random.Random(0)) is None
 
 
 def test_partners_are_earlier_images_of_the_same_split():
     assert earlier_images_of_split(8, 5) == []
+    assert earlier_images_of_split(2, 5) == [1, 0]
     assert earlier_images_of_split(38, 2) == [28, 18]
     assert earlier_images_of_split(12, 5) == [11, 10, 7, 6, 5]
     for index in (3, 17, 48, 99):
@@ -144,6 +174,7 @@ def test_example_depends_only_on_seed_and_index():
     for index in range(40, 60):
         records(index)
     assert records(57) == alone
+    assert {record["directory"] for record in alone} == {58}
 
 
 def test_records_have_keys_and_types_of_real_nlvr2(dataset_on_disk, shared_data: Path):

@@ -122,18 +122,58 @@ def test_nearest_object_is_ambiguous_below_minimum_distance_ratio():
         execute(program, scene(40, 45))
 
 
-def test_nearest_object_that_changes_with_aspect_ratio_is_ambiguous():
-    # 48 px down of 110 against 60 px right of 220: nearer in pixels, farther in shares of the sides.
+@pytest.mark.parametrize(
+    ("others", "answer"),
+    [
+        # 48 px down of 110 against 60 px right of 220: nearer in pixels, farther in shares of the sides.
+        ({"heart": (100, 108), "cross": (160, 60)}, None),
+        # In shares of the sides 0.4 against 0.409, and against 0.423: the ratio must be 1.05.
+        ({"heart": (100, 104), "cross": (190, 60)}, None),
+        ({"heart": (100, 104), "cross": (193, 60)}, "heart"),
+        # The heart is clearly nearer than the second nearest, 48 px up, but not than the third, 70 px right.
+        ({"heart": (100, 98), "cross": (100, 12), "circle": (170, 60)}, None),
+        ({"heart": (100, 98), "cross": (100, 12), "circle": (190, 60)}, "heart"),
+    ],
+)
+def test_nearest_object_that_changes_with_aspect_ratio_is_ambiguous(
+    others: dict[str, tuple[int, int]], answer: str | None
+):
+    places = {"star": (100, 60), **others}
+    things = tuple(scene_object(shape, "red", "small", "solid", at, 20) for shape, at in places.items())
+    scene = Scene((110, 220), things, PLAIN)
+    program = [*select_unique("star"), Step("nearest", (1,)), Step("query", (2,), "shape")]
+    if answer is None:
+        with pytest.raises(AmbiguousProgramError, match="equally far"):
+            execute(program, scene)
+    else:
+        assert execute(program, scene) == answer
+
+
+@pytest.mark.parametrize(
+    ("step", "heart", "answer"),
+    [
+        # The star's centre is (100, 100) of 200 by 200, its side 40.
+        (Step("is_beside", (1, 3), "right"), ((83, 20), 40), "yes"),
+        (Step("is_beside", (1, 3), "right"), ((85, 20), 40), None),
+        (Step("half", (3,), "horizontal"), ((113, 20), 40), "right"),
+        (Step("half", (3,), "horizontal"), ((111, 20), 40), None),
+        (Step("larger", (3, 1)), ((20, 20), 48), "yes"),
+        (Step("larger", (3, 1)), ((20, 20), 46), None),
+    ],
+)
+def test_margins_of_relation_half_and_size(
+    step: Step, heart: tuple[tuple[int, int], int], answer: str | None
+):
     things = (
-        scene_object("star", "red", "small", "solid", (100, 30), 20),
-        scene_object("heart", "red", "small", "solid", (100, 78), 20),
-        scene_object("cross", "red", "small", "solid", (160, 30), 20),
+        scene_object("star", "red", "large", "solid", (100, 100), 40),
+        scene_object("heart", "red", "large", "solid", *heart),
     )
-    with pytest.raises(AmbiguousProgramError, match="equally far"):
-        execute(
-            [*select_unique("star"), Step("nearest", (1,)), Step("query", (2,), "shape")],
-            Scene((110, 220), things, PLAIN),
-        )
+    program = [*select_two_unique("star", "heart"), step]
+    if answer is None:
+        with pytest.raises(AmbiguousProgramError):
+            execute(program, Scene((200, 200), things, PLAIN))
+    else:
+        assert execute(program, Scene((200, 200), things, PLAIN)) == answer
 
 
 def test_programs_survive_json():
@@ -159,6 +199,9 @@ def test_malformed_program_raises_input_error(steps: list[Step]):
     assert not isinstance(caught.value, AmbiguousProgramError)
 
 
-def test_malformed_stored_steps_raise_input_error():
+@pytest.mark.parametrize(
+    "step", [{"operation": "count"}, {"operation": "count", "inputs": None, "argument": None}, "count"]
+)
+def test_malformed_stored_steps_raise_input_error(step: object):
     with pytest.raises(InputError, match="malformed program"):
-        program_from_json([{"operation": "count"}])
+        program_from_json([step])

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from lxmert.scenes import Question, Scene, execute, generate_questions, make_scene
 from lxmert.scenes.captions import TEMPLATES as CAPTION_TEMPLATES
 from lxmert.scenes.captions import generate_captions
+from lxmert.scenes.programs import Step
 from lxmert.scenes.questions import FAMILIES
 from lxmert.scenes.questions.templates import TEMPLATES
 from tests.scenes.conftest import answerer
-from tests.scenes.english import ADJECTIVES, NOUNS, caption_is_true
+from tests.scenes.english import ADJECTIVES, NOUNS, caption_is_true, grammar_faults
 
 seeds = st.integers(0, 2**40)
 
@@ -162,6 +163,34 @@ def test_five_different_captions_are_short_and_true(seed: int):
     for text in captions:
         assert len(re.findall(r"\w+|[^\w\s]", text)) <= 18
         assert caption_is_true(answerer(scene), text), (text, scene)
+
+
+def test_articles_and_numbers_of_nouns_and_verbs_are_right(asked):
+    for number, (scene, questions) in enumerate(asked[:300]):
+        texts = [question.text for question in questions] + generate_captions(scene, random.Random(number))
+        for text in texts:
+            assert not grammar_faults(text), text
+
+
+def test_neither_of_two_descriptions_includes_the_other(asked):
+    """'Is there a star or a red star?' would be settled by one of them."""
+    compared = 0
+    for _, questions in asked:
+        for question in questions:
+            if question.family in ("exist_and", "exist_or", "compare_count"):
+                first, second = (step.argument for step in question.program if step.operation == "select")
+                assert not first.items() <= second.items(), question
+                assert not second.items() <= first.items(), question
+                compared += 1
+    assert compared > 300
+
+
+def test_objects_beside_another_are_counted_only_where_several_fit(asked):
+    for scene, questions in asked:
+        for question in questions:
+            if question.family == "relation_count":
+                _, _, counted, *_ = question.program
+                assert int(execute((counted, Step("count", (0,))), scene)) >= 2, question
 
 
 def test_all_kinds_of_captions_occur():

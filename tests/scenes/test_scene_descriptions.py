@@ -83,7 +83,7 @@ def test_descriptions_have_ten_words_per_object_and_fit_recipe_max_length() -> N
     assert recipe["model"]["config"]["max_position_embeddings"] == 104
 
 
-def test_descriptions_differ_in_object_order_and_opening_words() -> None:
+def test_descriptions_differ_in_object_order_opening_words_and_joints() -> None:
     scene = scenes_with_ten_objects()[0]
     texts = [text for number in range(30) for text in generate_descriptions(scene, random.Random(number))]
     assert len(set(texts)) == 30 * DESCRIPTIONS
@@ -92,6 +92,10 @@ def test_descriptions_differ_in_object_order_and_opening_words() -> None:
     openings = {OPENING.match(text.lower()).group() for text in texts}  # type: ignore[union-attr]
     assert len(openings) == 4
     assert all(text[0].isupper() for text in texts)
+    joints = [re.findall(r", |; | and ", text) for text in texts]
+    assert all(len(set(several)) == 1 for *several, _ in joints)
+    ends = {(first, last) for first, *_, last in joints}
+    assert ends == {(", ", ", "), (", ", " and "), (" and ", " and "), ("; ", "; ")}
 
 
 def test_descriptions_are_stored_as_caption_files(dataset_on_disk: DatasetOnDisk) -> None:

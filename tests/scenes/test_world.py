@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lxmert.scenes import make_scene
 from lxmert.scenes.lexicon import COLORS_RGB, FILLS, SHAPES
+from lxmert.scenes.shapes import extent_wh
 
 
 @given(seed=st.integers(0, 2**40))
@@ -20,14 +21,20 @@ def test_objects_lie_apart_and_inside_image(seed: int):
     assert 2 <= len(scene.objects) <= 10
     for thing in scene.objects:
         x1, y1, x2, y2 = thing.box_xyxy_px
-        assert 0 < x1 < x2 < width
-        assert 0 < y1 < y2 < height
+        assert 2 <= x1 < x2 <= width - 2
+        assert 2 <= y1 < y2 <= height - 2
         longer = max(x2 - x1, y2 - y1)
         assert (longer <= 28) if thing.size == "small" else (longer >= 40)
     for a, b in combinations(scene.objects, 2):
         ax1, ay1, ax2, ay2 = a.box_xyxy_px
         bx1, by1, bx2, by2 = b.box_xyxy_px
         assert max(bx1 - ax2, ax1 - bx2, by1 - ay2, ay1 - by2) >= 4
+
+
+def test_longer_side_of_turned_shape_is_exactly_its_diameter():
+    for shape in SHAPES:
+        for tenths in range(-90, 91):
+            assert max(extent_wh(shape, tenths / 10, 28)) == 28
 
 
 @given(seed=st.integers(0, 2**40))
@@ -52,6 +59,7 @@ def test_attributes_and_numbers_of_objects_are_spread_evenly():
         counted = Counter(thing.attribute(name) for thing in things)
         assert set(counted) == set(values)
         assert max(counted.values()) < 1.15 * len(things) / len(values)
+    assert {thing.stripes_deg for thing in things} == {0.0, 45.0, 90.0, 135.0}
     large = sum(thing.size == "large" for thing in things) / len(things)
     assert 0.4 < large < 0.6
 
