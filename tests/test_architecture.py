@@ -14,6 +14,7 @@ LEVELS = {
     "errors": 0,
     "faults": 0,
     "locks": 0,
+    "worker_processes": 0,
     "atomic_files": 0,
     "answers": 1,
     "configuration": 1,

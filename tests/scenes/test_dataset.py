@@ -4,7 +4,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -348,12 +347,28 @@ def test_workers_stop_after_current_image_once_generator_is_closed(monkeypatch: 
     assert generation._generate_chunk(3, 0, 4, 1) == []
 
 
-def test_workers_leave_an_interrupt_to_the_parent(monkeypatch: pytest.MonkeyPatch):
-    handlers = {}
-    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+def test_workers_follow_the_main_process(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(generation, "follow_main_process", lambda: calls.append(True))
     monkeypatch.setattr(generation._worker, "should_stop", None, raising=False)
     generation._initialise_worker(multiprocessing.Event())
-    assert handlers == {signal.SIGINT: signal.SIG_IGN}
+    assert calls == [True]
+
+
+def test_other_scenes_are_replaced_only_when_told(tmp_path: Path):
+    make_scenes(tmp_path, 12, 4, progress=False, questions_per_image=3)
+    before = file_digests(tmp_path)
+    changes = {"seed 4, not 5": {"seed": 5}, "images 12, not 9": {"images": 9}}
+    changes |= {"questions_per_image 3, not 20": {"questions_per_image": 20}}
+    for difference, changed in changes.items():
+        arguments = {"images": 12, "seed": 4, "questions_per_image": 3, "progress": False, **changed}
+        with pytest.raises(InputError, match=rf"other generated scenes \({difference}\); use --overwrite"):
+            make_scenes(tmp_path, **arguments)
+        assert file_digests(tmp_path) == before
+    make_scenes(tmp_path, 12, 4, progress=False, questions_per_image=3)
+    assert file_digests(tmp_path) == before
+    make_scenes(tmp_path, 9, 4, progress=False, questions_per_image=3, overwrite=True)
+    assert len(list((tmp_path / "images").rglob("*.png"))) == 9
 
 
 def test_interrupted_run_leaves_no_valid_dataset_and_second_run_completes_it(
@@ -370,7 +385,7 @@ def test_interrupted_run_leaves_no_valid_dataset_and_second_run_completes_it(
     with monkeypatch.context() as patched:
         patched.setattr(dataset, "generate", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            make_scenes(tmp_path, 60, 3, progress=False)
+            make_scenes(tmp_path, 60, 3, progress=False, overwrite=True)
     assert not (tmp_path / "scenes.json").exists()
     assert not list(tmp_path.rglob("*.partial"))
     make_scenes(tmp_path, 60, 3, progress=False)
@@ -382,7 +397,7 @@ def test_smaller_data_set_replaces_larger_one_completely(tmp_path: Path):
     (tmp_path / "a" / "notes.txt").write_text("mine")
     # What a killed run may leave behind.
     (tmp_path / "a/images/train/scenes_train_000000000001.png.0123abcd.partial").write_bytes(b"")
-    make_scenes(tmp_path / "a", 12, 4, progress=False, questions_per_image=3)
+    make_scenes(tmp_path / "a", 12, 4, progress=False, questions_per_image=3, overwrite=True)
     make_scenes(tmp_path / "b", 12, 4, progress=False, questions_per_image=3)
     replaced = file_digests(tmp_path / "a")
     assert replaced.pop("notes.txt")

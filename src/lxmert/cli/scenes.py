@@ -30,7 +30,7 @@ _TEXT_COUNTS = {
 def make(
     directory: Annotated[
         Path,
-        typer.Argument(help="New or empty directory, or a data set generated earlier.", show_default=False),
+        typer.Argument(help="New or empty directory, or one of the same command.", show_default=False),
     ],
     images: Annotated[
         int, typer.Option(min=1, help="Number of pictures; of every ten, eight are train, one val, one test.")
@@ -42,6 +42,9 @@ def make(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of processes.", show_default="one per processor")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace generated scenes of another seed or number.")
+    ] = False,
 ) -> None:
     """Draw pictures and annotate them in the formats of COCO, VQA v2, GQA, NLVR2 and Visual Genome.
 
@@ -60,6 +63,7 @@ def make(
         seed,
         questions_per_image=questions_per_image,
         workers=workers or os.cpu_count() or 1,
+        overwrite=overwrite,
     )
     console = Console()
     for part in (_IMAGE_COUNTS, _TEXT_COUNTS):

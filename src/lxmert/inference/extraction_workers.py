@@ -4,9 +4,6 @@ An image that cannot be used becomes a `SkippedImage` with its reason and never 
 """
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -26,6 +23,7 @@ from lxmert.errors import InputError, LxmertError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.images import load_image
+from lxmert.worker_processes import follow_main_process
 
 _DECODING_THREADS = 4
 _BATCHES_AHEAD = 4
@@ -177,18 +175,9 @@ _worker_extractors: list[BatchExtractor] = []
 
 
 def _start_worker(spec: Mapping[str, Any], manifest: StoreManifest) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process stops its workers itself.
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    follow_main_process()
     torch.set_num_threads(1)
     _worker_extractors.append(BatchExtractor(build_extractor(spec), manifest))
-
-
-def _exit_with_parent() -> None:
-    # A killed main process cannot tell its workers to stop.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _extract_in_worker(jobs: Sequence[ImageJob]) -> list[Outcome]:

@@ -48,6 +48,7 @@ def make_scenes(
     *,
     questions_per_image: int = QUESTIONS_PER_IMAGE,
     workers: int = 1,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> SceneCounts:
     """Make a data set of pictures, captions, questions and sentences about pairs of pictures.
@@ -55,15 +56,17 @@ def make_scenes(
     The bytes depend on the seed and the questions per image; image i does not depend on the number of images.
 
     Args:
-        directory: New, empty, or with a made data set, which is then replaced.
+        directory: New, empty, or with a made data set of the same numbers, which is made again.
         images: Number of images, 1 or more; of every ten, eight train, one val, one test.
         seed: Identifies the world, 0 or more.
         questions_per_image: VQA questions, 1 to 100; the other formats have fixed numbers.
         workers: Number of drawing processes; 1 draws in this process. Does not change the result.
+        overwrite: Replace a made data set of other numbers; features extracted from its pictures stay.
         progress: Whether to show a progress bar on the standard error stream.
 
     Raises:
-        InputError: A number is out of range, or the directory holds something else.
+        InputError: A number is out of range, or the directory holds something else, such as a data set of
+            other numbers.
     """
     folder = Path(directory)
     _check_range("images", images, 1, IMAGES_MAX)
@@ -71,7 +74,7 @@ def make_scenes(
     _check_range("questions_per_image", questions_per_image, 1, QUESTIONS_PER_IMAGE_MAX)
     _check_range("workers", workers, 1, 1024)
     arguments = {"seed": seed, "images": images, "questions_per_image": questions_per_image}
-    _prepare_directory(folder, arguments)
+    _prepare_directory(folder, arguments, overwrite=overwrite)
     counts = SceneCounts()
     with (
         closing(generate(seed, images, questions_per_image, workers)) as generated,
@@ -92,16 +95,28 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
         raise InputError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
 
 
-def _prepare_directory(folder: Path, arguments: dict[str, int]) -> None:
+def _prepare_directory(folder: Path, arguments: dict[str, int], *, overwrite: bool) -> None:
     """Take over the directory and mark it unfinished."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, expected a folder for the scenes; choose another name")
     present = sorted(os.listdir(folder)) if folder.exists() else []
-    if present and not any(_is_scenes_file(folder / name) for name in (SUMMARY_FILE, UNFINISHED_FILE)):
+    finished = _read_arguments(folder / SUMMARY_FILE)
+    if present and finished is None and _read_arguments(folder / UNFINISHED_FILE) is None:
         raise InputError(
             f"{folder} is not empty and contains no generated scenes (it has {present[0]!r}); choose a "
             "new or empty folder"
         )
+    if finished is not None and not overwrite:
+        differences = [
+            f"{name} {finished.get(name)}, not {value}"
+            for name, value in arguments.items()
+            if finished.get(name) != value
+        ]
+        if differences:
+            raise InputError(
+                f"{folder} contains other generated scenes ({', '.join(differences)}); use --overwrite to "
+                "replace them, after which features of their pictures no longer fit, or choose another folder"
+            )
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)
@@ -109,12 +124,13 @@ def _prepare_directory(folder: Path, arguments: dict[str, int]) -> None:
     (folder / SUMMARY_FILE).unlink(missing_ok=True)
 
 
-def _is_scenes_file(path: Path) -> bool:
+def _read_arguments(path: Path) -> dict[str, Any] | None:
+    """Return the contents of a file that describes a made data set; None if it is no such file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
+        return None
+    return content if isinstance(content, dict) and content.get("format") == FORMAT else None
 
 
 def _summary(arguments: dict[str, int], counts: SceneCounts) -> dict[str, Any]:

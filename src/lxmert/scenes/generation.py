@@ -1,7 +1,6 @@
 """Generating images sequentially or in several processes, with the same result."""
 
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -9,6 +8,7 @@ from multiprocessing.synchronize import Event
 from typing import Final
 
 from lxmert.scenes.records import ImageRecords, image_records
+from lxmert.worker_processes import follow_main_process
 
 _CHUNK_SIZE: Final = 16
 """Images per task: enough to outweigh the cost of a task, few enough for a smooth progress bar."""
@@ -64,5 +64,4 @@ _worker = _Worker()
 
 def _initialise_worker(should_stop: Event) -> None:
     _worker.should_stop = should_stop
-    # Ctrl-C reaches every process of a terminal; only the parent ends the work, without their tracebacks.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    follow_main_process()
