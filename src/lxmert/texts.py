@@ -5,6 +5,7 @@ Shapes: B texts, W tokens of the longest.
 
 import string
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -121,11 +122,13 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
 
     Args:
         tokenizer: any tokenizer with BERT's special tokens.
-        text: a sentence; words are separated by white space and stripped of surrounding punctuation.
+        text: a sentence; words are separated by white space and, as in the tokenizer, by punctuation, unless
+            the vocabulary has them joined.
     """
-    words = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
+    joined = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
     with TOKENIZER_LOCK:
-        return [word for word in words if _is_unknown(tokenizer, word)]
+        parts = (part for word in joined for part in _split_at_punctuation(tokenizer, word))
+        return [part for part in dict.fromkeys(parts) if _is_unknown(tokenizer, part)]
 
 
 def unknown_word_token_ids(tokenizer: Any) -> set[int]:
@@ -143,6 +146,17 @@ def wordpiece_prefix(tokenizer: Any) -> str:
     """Return the prefix of pieces that continue a word: "##" unless the tokenizer has another."""
     prefix: str = getattr(tokenizer, "wordpieces_prefix", "##")
     return prefix
+
+
+def _split_at_punctuation(tokenizer: Any, word: str) -> list[str]:
+    if len(tokenizer.tokenize(word)) == 1:
+        return [word]
+    separated = "".join(" " if _is_punctuation(character) else character for character in word)
+    return separated.split() or [word]
+
+
+def _is_punctuation(character: str) -> bool:
+    return character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
 def _is_unknown(tokenizer: Any, word: str) -> bool:

@@ -1,0 +1,32 @@
+"""Words of questions that a model's vocabulary lacks."""
+
+import pytest
+
+from lxmert.inference.models import embedded_model_folder
+from lxmert.texts import unknown_words
+from lxmert.tokenization import LxmertTokenizerFast
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("How many red stars are there?", []),
+        ("Is the Man red, or the man?", ["Man", "man"]),
+        # Parts of words, which the tokenizer separates too; the vocabulary has "red", "s" and "blue".
+        ("Is it the xylophone's red-xylophone/blue?", ["xylophone"]),
+        ("the l'étoile", ["étoile"]),
+        ("«étoile»", ["étoile"]),
+        ("???", []),
+        ("€", ["€"]),
+    ],
+)
+def test_unknown_words_are_separated_by_white_space_and_punctuation(text: str, expected: list[str]) -> None:
+    tokenizer = LxmertTokenizerFast.from_pretrained(embedded_model_folder())
+    assert unknown_words(tokenizer, text) == expected
+
+
+def test_words_that_the_vocabulary_has_joined_are_known() -> None:
+    tokenizer = LxmertTokenizerFast.from_pretrained(embedded_model_folder())
+    assert unknown_words(tokenizer, "a t-shirt") == ["shirt"]
+    tokenizer.add_tokens(["t-shirt"])
+    assert unknown_words(tokenizer, "a t-shirt") == []
