@@ -20,6 +20,12 @@ def test_folder_without_vocabulary_raises_vocabulary_error(tokenizer_class, tmp_
     assert str(tmp_path) in str(error.value)
 
 
+def test_uncached_hub_name_without_connection_raises_error_about_the_hub(tokenizer_class, tmp_path):
+    expected = "no vocabulary of 'owner/name': there is no such folder, the hub's cache has no vocab.txt"
+    with pytest.raises(VocabularyError, match=expected):
+        tokenizer_class.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
+
+
 def test_changed_special_token_takes_effect_immediately(tokenizer_class, small_vocabulary):
     tokenizer = tokenizer_class(small_vocabulary)
     assert tokenizer.add_special_tokens({"cls_token": "<start>"}) == 1

@@ -55,13 +55,23 @@ def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]
 
 
 def missing_vocabulary_error(where: object) -> VocabularyError:
-    """Return the error about a tokenizer made without a vocabulary."""
-    if where:
+    """Return the error about a tokenizer made without a vocabulary.
+
+    Args:
+        where: the folder or hub repository that was to have it; None for neither.
+    """
+    if not where:
+        return VocabularyError(f"a tokenizer needs a vocabulary and got none; {_ADVICE}")
+    if os.path.isdir(str(where)):
         return VocabularyError(
             f"no vocabulary in {str(where)!r}: expected vocab.txt or tokenizer.json there; save a "
             "tokenizer into it with save_pretrained, or choose another folder"
         )
-    return VocabularyError(f"a tokenizer needs a vocabulary and got none; {_ADVICE}")
+    return VocabularyError(
+        f"no vocabulary of {str(where)!r}: there is no such folder, the hub's cache has no vocab.txt or "
+        "tokenizer.json of it, and the hub has none either, cannot be reached, or access to it is switched "
+        "off (local_files_only, HF_HUB_OFFLINE); check the name and the connection, or use a local folder"
+    )
 
 
 def _read_lines(path: Path) -> list[str]:
