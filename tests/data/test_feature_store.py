@@ -384,6 +384,10 @@ def test_only_stores_are_opened_and_only_empty_folders_become_stores(tmp_path: P
         FeatureStoreWriter(tmp_path, manifest())
     with pytest.raises(DataError, match="is a file"):
         FeatureStoreWriter(tmp_path / "thesis.tex", manifest())
+    with pytest.raises(
+        DataError, match=r"thesis\.tex: a file, .* `lxmert features import` makes one of a TSV"
+    ):
+        FeatureStore(tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

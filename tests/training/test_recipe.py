@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -226,12 +227,36 @@ def test_each_task_has_its_own_keys() -> None:
         FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "train_share": 1.5}})
 
 
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"optimisation": {"epoch": 3}}, "optimisation.epoch: unknown key, nearest known: 'epochs' (got 3)"),
+        ({"modle": {}}, "modle: unknown key, nearest known: 'model' (got a section with nothing)"),
+        ({"data": {"directory": "d", "zzz": 1}}, "data.zzz: unknown key (got 1)"),
+    ],
+)
+def test_unknown_key_error_names_nearest_known_one_where_there_is_one(
+    changed: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        FinetuneRecipe.from_dict(SMALLEST | changed)
+    assert str(caught.value) == f"recipe: {line}"
+
+
+def test_faults_of_overridden_recipe_name_file_and_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(SMALLEST))
+    with pytest.raises(ConfigurationError) as caught:
+        FinetuneRecipe.from_yaml(path, ["optimisation.epoch=3"])
+    assert str(caught.value).startswith(f"{path} with overrides: optimisation.epoch: unknown key")
+
+
 def test_unknown_section_error_abbreviates_its_contents() -> None:
     sources = [{"kind": "captions", "file": "annotations/captions_train.json"}] * 5
     values = {**SMALLEST, "data": {"directory": "scenes", "train": {"sources": sources}}}
     with pytest.raises(ConfigurationError) as caught:
         FinetuneRecipe.from_dict(values, "pretraining.yaml")
-    line = "data.train: Extra inputs are not permitted (got a section with sources)"
+    line = "data.train: unknown key, nearest known: 'train_split' (got a section with sources)"
     assert str(caught.value) == f"pretraining.yaml: {line}"
     with pytest.raises(ConfigurationError) as caught:
         FinetuneRecipe.from_dict({**SMALLEST, "sources": sources}, "pretraining.yaml")

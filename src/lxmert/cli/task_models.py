@@ -154,4 +154,4 @@ def _resolve_files(
     try:
         return files_class.model_validate(layout)
     except ValidationError as error:
-        raise ConfigurationError(f"--files: {format_validation_errors(error)}") from None
+        raise ConfigurationError(f"--files: {format_validation_errors(error, files_class)}") from None

@@ -35,7 +35,7 @@ class Recipe(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigurationError(f"{origin}: {format_validation_errors(error)}") from None
+            raise ConfigurationError(f"{origin}: {format_validation_errors(error, cls)}") from None
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -54,7 +54,7 @@ class Recipe(Section):
             raise ConfigurationError(f"{path}: expected sections with keys, got {type(values).__name__}")
         for override in overrides:
             apply_override(values, override)
-        return cls.from_dict(values, str(path))
+        return cls.from_dict(values, f"{path} with overrides" if overrides else str(path))
 
     def to_yaml(self) -> str:
         """The resolved recipe, every default filled in, as YAML that `from_yaml` reads back."""

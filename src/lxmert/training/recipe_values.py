@@ -1,27 +1,57 @@
 """Recipe helpers that do not depend on sections: overrides, flattening, reports of faults."""
 
+import difflib
 import textwrap
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from lxmert.errors import ConfigurationError
 from lxmert.yaml_files import parse_yaml
 
 
-def format_validation_errors(error: ValidationError) -> str:
-    """All faults in one line, each with its place unless it concerns no single key."""
+def format_validation_errors(error: ValidationError, recipe: type[BaseModel]) -> str:
+    """All faults of a recipe or a section in one line, each with its key unless it concerns no single one."""
     faults = []
     for fault in error.errors():
         key = ".".join(map(str, fault["loc"]))
         message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = f"unknown key{_nearest_known(recipe, fault['loc'])}"
         value = (
             "" if fault["type"] in {"missing", "value_error"} else f" (got {_format_value(fault['input'])})"
         )
         faults.append(f"{key}: {message}{value}" if key else message + value)
     count = f"{len(faults)} faults: " if len(faults) > 1 else ""
     return count + "; ".join(faults)
+
+
+def _nearest_known(recipe: type[BaseModel], location: Sequence[str | int]) -> str:
+    """A hint at the key that may be meant; empty where the section at the location can be one of several."""
+    section = recipe
+    for name in location[:-1]:
+        if isinstance(name, int):  # An element of a list of sections.
+            continue
+        field = section.model_fields.get(name)
+        sections = (
+            [] if field is None else [kind for kind in _types_in(field.annotation) if _is_section(kind)]
+        )
+        if len(sections) != 1:
+            return ""
+        (section,) = sections
+    nearest = difflib.get_close_matches(str(location[-1]), section.model_fields, n=1)
+    return f", nearest known: {nearest[0]!r}" if nearest else ""
+
+
+def _types_in(annotation: Any) -> list[Any]:
+    """The types that an annotation such as `A | None` is made of."""
+    parts = get_args(annotation)
+    return [kind for part in parts for kind in _types_in(part)] if parts else [annotation]
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _format_value(value: Any) -> str:

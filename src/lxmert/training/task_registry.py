@@ -79,7 +79,9 @@ def read_trained_task(folder: str | Path) -> tuple[Task, TaskFiles] | None:
     try:
         return task, task.files_class.model_validate(data.get("files", {}) if isinstance(data, dict) else {})
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: data.files: {format_validation_errors(error)}") from None
+        raise ConfigurationError(
+            f"{path}: data.files: {format_validation_errors(error, task.files_class)}"
+        ) from None
 
 
 def _architectures(folder: str | Path) -> list[str]:

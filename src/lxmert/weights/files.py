@@ -75,9 +75,9 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(
-            f"no checkpoint file at {str(path)!r}; expected a PyTorch file such as model_LXRT.pth"
-        )
+        found = f"{str(path)!r} is a folder" if path.is_dir() else f"no checkpoint file at {str(path)!r}"
+        hint = " (`lxmert convert --to original` makes one of a model folder)" if path.is_dir() else ""
+        raise WeightsError(f"{found}; expected a PyTorch file such as model_LXRT.pth{hint}")
     try:
         loaded: Any = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # damaged bytes surface as almost any type, from struct.error to KeyError

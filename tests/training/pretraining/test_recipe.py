@@ -77,6 +77,16 @@ def test_wrong_values_are_rejected(
         tiny_pretrain_recipe(**changes)
 
 
+def test_unknown_key_of_a_source_is_an_error_that_names_nearest_known_one(tiny_pretrain_recipe: Make) -> None:
+    values = tiny_pretrain_recipe().model_dump(mode="json")
+    values["data"]["train"]["sources"][1]["fil"] = "x"
+    with pytest.raises(
+        ConfigurationError,
+        match=r"^recipe: data.train.sources.1.fil: unknown key, nearest known: 'file' \(got 'x'\)$",
+    ):
+        PretrainRecipe.from_dict(values)
+
+
 def test_recipe_with_nothing_to_learn_is_rejected(tiny_pretrain_recipe: Make) -> None:
     tasks = ("masked_words", "matched", "object_labels", "attribute_labels", "feature_regression", "qa")
     with pytest.raises(ConfigurationError, match="nothing to learn"):

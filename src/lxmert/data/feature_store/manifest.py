@@ -65,6 +65,11 @@ class StoreManifest:
             DataError: there is no store, the manifest is malformed, or the format is not this version's.
         """
         path = folder / MANIFEST_NAME
+        if folder.is_file():
+            raise DataError(
+                f"{folder}: a file, expected the folder of a feature store; `lxmert features import` makes "
+                "one of a TSV file"
+            )
         if not folder.is_dir():
             raise DataError(
                 f"{folder}: no such feature store; create one with `lxmert extract` or `lxmert features "
