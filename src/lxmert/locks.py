@@ -1,7 +1,11 @@
 """Locks on files, which the operating system releases when the process that holds them dies."""
 
 import errno
+import os
 import sys
+from pathlib import Path
+
+from lxmert.errors import DataError
 
 
 def try_lock(descriptor: int, *, is_inherited: bool) -> bool:
@@ -28,3 +32,27 @@ def try_lock(descriptor: int, *, is_inherited: bool) -> bool:
     except OSError as error:
         return error.errno not in (errno.EACCES, errno.EAGAIN)
     return True
+
+
+class RankLock:
+    """Held while a process writes to a folder under `rank`: one writer per rank.
+
+    On Windows, and on network file systems without locks, a second writer goes unnoticed.
+
+    Raises:
+        DataError: another process holds it.
+    """
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._descriptor = os.open(folder / f"rank-{rank:05d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        if not try_lock(self._descriptor, is_inherited=True):
+            self.release()
+            raise DataError(
+                f"{folder}: another process is writing to this folder as rank {rank}; wait for it, or stop it"
+            )
+
+    def release(self) -> None:
+        """Release the lock; further calls do nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

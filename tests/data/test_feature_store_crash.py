@@ -263,7 +263,7 @@ def test_repeatedly_killed_writer_continues_after_last_image(tmp_path: Path) -> 
 def test_second_writer_of_rank_is_rejected_until_first_is_closed(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with FeatureStoreWriter(folder, manifest()):
-        with pytest.raises(DataError, match="another process is writing to this store as rank 0"):
+        with pytest.raises(DataError, match="another process is writing to this folder as rank 0"):
             FeatureStoreWriter(folder, manifest())
         FeatureStoreWriter(folder, manifest(), rank=1).close()
     FeatureStoreWriter(folder, manifest()).close()

@@ -86,7 +86,7 @@ def test_each_rank_writes_own_file_and_reads_all(folder: Path) -> None:
     second.append([2], [7])
     assert not first.contains([2])
     assert first.read() == second.read() == {0: 5, 1: 6, 2: 7}
-    with pytest.raises(DataError, match="another process is writing"):
+    with pytest.raises(DataError, match="another process is writing to this folder as rank 1"):
         AnswerJournal(folder, RUN, Ranks(1, 2))
     first.close()
     second.close()

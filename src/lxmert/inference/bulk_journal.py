@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from lxmert.data.feature_store.locking import RankLock
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.inference.ranks import Ranks
+from lxmert.locks import RankLock
 
 _FORMAT = {"format": "lxmert-answer-journal", "version": 3}
 

@@ -18,11 +18,11 @@ from lxmert.data.feature_store.layout import (
     name_from_bytes,
     name_to_bytes,
 )
-from lxmert.data.feature_store.locking import RankLock
 from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, add_folder_to_errors
 from lxmert.data.feature_store.parts import Extent, measure_extent, truncate_part
 from lxmert.data.feature_store.reader import FeatureStore
 from lxmert.errors import DataError
+from lxmert.locks import RankLock
 from lxmert.vision.regions import Regions
 
 PART_BYTES = 4_000_000_000
