@@ -3,7 +3,6 @@
 Shapes: N objects of one image, D features per object.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from lxmert.data.feature_store import FeatureStore, StoredArrays, StoreManifest
+from lxmert.data.feature_store.positions import group_by_part, locate
 from lxmert.errors import DataError
 
 
@@ -89,16 +89,8 @@ class JoinedStores:
 
     def read_batch(self, positions: np.ndarray, features: Tensor, boxes_xyxy_px: np.ndarray) -> np.ndarray:
         """See `FeatureStore.read_batch`."""
-        positions = np.asarray(positions, np.int64)
-        if outside := positions[(positions < 0) | (positions >= len(self))].tolist():
-            raise DataError(
-                f"{self.path}: no image at position {outside[0]}; the number of images is {len(self):,}"
-            )
         sizes_hw = np.empty((len(positions), 2), np.int64)
-        numbers = np.searchsorted(self._starts, positions, side="right") - 1
-        for number in np.unique(numbers).tolist():
-            rows = np.flatnonzero(numbers == number)
-            store_positions = positions[rows] - self._starts[number]
+        for number, rows, store_positions in group_by_part(positions, self._starts, self.path):
             sizes_hw[rows] = self._stores[number].read_batch(store_positions, features, boxes_xyxy_px, rows)
         return sizes_hw
 
@@ -115,12 +107,8 @@ class JoinedStores:
         return np.concatenate([store.flags() for store in self._stores])
 
     def _locate(self, position: int) -> tuple[FeatureStore, int]:
-        if not 0 <= position < len(self):
-            raise DataError(
-                f"{self.path}: no image at position {position}; the number of images is {len(self):,}"
-            )
-        number = bisect_right(self._starts, position) - 1
-        return self._stores[number], position - self._starts[number]
+        number, place = locate(position, self._starts, self.path)
+        return self._stores[number], place
 
 
 RegionStore = FeatureStore | JoinedStores

@@ -3,7 +3,7 @@
 Shapes: N objects of one image, D features per object.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
@@ -27,6 +27,7 @@ from lxmert.data.feature_store.layout import (
 )
 from lxmert.data.feature_store.manifest import StoreManifest
 from lxmert.data.feature_store.parts import Extent, check_entry_offsets, map_file, measure_extent
+from lxmert.data.feature_store.positions import group_by_part, locate
 from lxmert.errors import DataError
 from lxmert.vision.regions import Regions
 
@@ -158,18 +159,11 @@ class FeatureStore:
         Raises:
             DataError: no image at a position, or too little room for an image's objects.
         """
-        positions = np.asarray(positions, np.int64)
         rows = np.arange(len(positions)) if rows is None else rows
-        if outside := positions[(positions < 0) | (positions >= len(self))].tolist():
-            raise DataError(
-                f"{self.path}: no image at position {outside[0]}; the number of images is {len(self):,}"
-            )
         sizes_hw = np.empty((len(positions), 2), np.int64)
-        numbers = np.searchsorted(self._starts, positions, side="right") - 1
-        for number in np.unique(numbers).tolist():
-            in_part = numbers == number
+        for number, in_part, part_positions in group_by_part(positions, self._starts, self.path):
             part = self._parts[number]
-            entries = part.entries[positions[in_part] - self._starts[number]]
+            entries = part.entries[part_positions]
             self._check_output_shapes(entries, features, boxes_xyxy_px)
             copy_images(part.data, entries, self.manifest, rows[in_part], features, boxes_xyxy_px)
             sizes_hw[in_part] = np.stack([entries["height"], entries["width"]], axis=1)
@@ -226,13 +220,9 @@ class FeatureStore:
         self.__dict__.pop("_hashes", None)
 
     def _locate(self, position: int) -> tuple["_MappedPart", Entry]:
-        if not 0 <= position < self._starts[-1]:
-            raise DataError(
-                f"{self.path}: no image at position {position}; the number of images is {len(self):,}"
-            )
-        number = bisect_right(self._starts, position) - 1
+        number, part_position = locate(position, self._starts, self.path)
         part = self._parts[number]
-        return part, Entry.unpack(part.index, position - self._starts[number])
+        return part, Entry.unpack(part.index, part_position)
 
     @cached_property
     def _hashes(self) -> tuple[memoryview, memoryview]:
