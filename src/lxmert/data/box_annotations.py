@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lxmert.data.coco import CocoImage, read_instances
 from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.text_lines import read_lines
 from lxmert.errors import DataError
 from lxmert.vision.geometry import clip
 
@@ -97,13 +98,9 @@ class NameList:
         Raises:
             DataError: the file cannot be read, is empty, or has a line without a name or a name twice.
         """
-        try:
-            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: the vocabulary cannot be read ({error})") from error
         names: list[str] = []
         ids: dict[str, int] = {}
-        for number, line in enumerate(lines):
+        for number, line in enumerate(read_lines(path, "vocabulary")):
             synonyms = normalise_words(line.split(","))
             if not synonyms:
                 raise DataError(f"{path}: line {number + 1} has no name; expected one name per line")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from lxmert.data.text_lines import read_lines
 from lxmert.errors import DataError
 
 # Extensions that are not part of an image's name; anything else after a dot is.
@@ -40,10 +41,7 @@ class ImageList:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: the list of image names cannot be read ({error})") from error
+        lines = read_lines(path, "list of image names")
         self._names = dict.fromkeys(_without_extension(line.strip()) for line in lines if line.strip())
         if not self._names:
             raise DataError(f"{path}: contains no image name; expected one per line")

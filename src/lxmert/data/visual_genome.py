@@ -16,6 +16,7 @@ from lxmert.data.box_annotations import NamedBoxes, normalise_words
 from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.text_lines import read_lines
 from lxmert.errors import DataError
 
 
@@ -71,10 +72,7 @@ def read_image_ids(path: str | Path) -> list[int]:
     Raises:
         DataError: the file cannot be read, or a line is not a number.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: the list of image ids cannot be read ({error})") from error
+    lines = read_lines(path, "list of image ids")
     for number, line in enumerate(lines):
         if not line.strip().isdecimal():
             raise DataError(f"{path}: line {number + 1} is {line!r}, expected the id of an image")
