@@ -12,6 +12,9 @@ from functools import lru_cache
 # Not among them: . : ' & % $ # * which are kept (the period has a rule of its own).
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 
+# The answers of VQA v2, millions, have fewer spellings than this.
+_RAW_ANSWER_CACHE_SIZE = 2**18
+
 # ASCII digits only: Python 2's \d without its Unicode flag.
 _COMMA_BETWEEN_DIGITS = re.compile(r"[0-9],[0-9]")
 
@@ -108,3 +111,9 @@ def normalise_answer(text: str) -> str:
         The normalised answer; may be empty ("the" becomes "").
     """
     return process_digits_and_articles(process_punctuation(text))
+
+
+@lru_cache(_RAW_ANSWER_CACHE_SIZE)
+def normalise_raw_answer(text: str) -> str:
+    """Normalise an answer as an annotator wrote it: `clean_white_space`, then `normalise_answer`."""
+    return normalise_answer(clean_white_space(text))

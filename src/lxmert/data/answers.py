@@ -10,12 +10,11 @@ rebuilt. A list built here is ordered by descending frequency, then alphabetical
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
 from lxmert.answers import validate_answers, write_answers
-from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
+from lxmert.data.answer_normalisation import normalise_answer, normalise_raw_answer
 from lxmert.data.json_files import read_json
 from lxmert.data.labels import annotator_score
 from lxmert.data.vqa import VqaExample
@@ -26,9 +25,6 @@ DEFAULT_MIN_COUNT = 9
 
 # How many unknown answers a coverage names.
 _MAX_UNKNOWN_SHOWN = 20
-
-# The answers of VQA v2, millions, have fewer spellings than this.
-_NORMALISATION_CACHE_SIZE = 2**18
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ class AnswerVocabulary(Sequence[str]):
         Returns:
             Scores 0.3, 0.6, 0.9 or 1 of the answers that are in the vocabulary, in ascending class order.
         """
-        spelled = (_normalised(answer) for answer in answers) if normalise else answers
+        spelled = (normalise_raw_answer(answer) for answer in answers) if normalise else answers
         counts = Counter(label for answer in spelled if (label := self.label(answer)) is not None)
         return {label: annotator_score(counts[label]) for label in sorted(counts)}
 
@@ -131,7 +127,7 @@ class AnswerVocabulary(Sequence[str]):
         """
         merged: dict[int, float] = {}
         for answer, score in scores.items():
-            label = self.label(_normalised(answer) if normalise else answer)
+            label = self.label(normalise_raw_answer(answer) if normalise else answer)
             if label is not None:
                 merged[label] = min(1.0, merged.get(label, 0.0) + float(score))
         return dict(sorted(merged.items()))
@@ -251,11 +247,6 @@ class AnswerVocabulary(Sequence[str]):
             write_answers(path, self._answers)
         except OSError as error:
             raise DataError(f"{path}: the answer vocabulary cannot be written ({error})") from error
-
-
-@lru_cache(_NORMALISATION_CACHE_SIZE)
-def _normalised(answer: str) -> str:
-    return normalise_answer(clean_white_space(answer))
 
 
 def _normalise_for_vocabulary(answer: str) -> str:

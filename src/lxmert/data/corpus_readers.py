@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
+from lxmert.data.answer_normalisation import normalise_raw_answer
 from lxmert.data.captions import read_captions
 from lxmert.data.corpus_sections import SourceSection
 from lxmert.data.gqa import read_gqa
@@ -73,14 +73,13 @@ class SourceReader:
 
 def _vqa(reader: SourceReader) -> Iterator[ImageText]:
     annotations = reader.section.annotations
-    normalise = cache(lambda answer: normalise_answer(clean_white_space(answer)))
     labels = LabelInterner()
     name = cache(lambda image_id: reader.image_name(image_id, _COCO_NAME))
     examples = read_vqa(
         reader.path, None if annotations is None else reader.file(annotations), progress=reader.progress
     )
     for example in _filter_question_types(reader, examples):
-        counts = Counter(map(normalise, example.answers))
+        counts = Counter(map(normalise_raw_answer, example.answers))
         label = labels.intern({answer: annotator_score(count) for answer, count in counts.items()})
         yield ImageText(name(example.image_id), example.question, reader.source, label)
 
