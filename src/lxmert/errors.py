@@ -89,6 +89,16 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[0].split()).rstrip(".: ")
 
 
+MAX_SHOWN_CHARACTERS = 40
+"""Longer values are shortened in messages."""
+
+
+def short_repr(value: object) -> str:
+    """The repr of a value, shortened for a message."""
+    shown = repr(value)
+    return shown if len(shown) <= MAX_SHOWN_CHARACTERS else shown[: MAX_SHOWN_CHARACTERS - 3] + "..."
+
+
 _ALLOWED_NON_PRINTABLE = "\u00a0\u202f\u3000\u200c\u200d"
 """Spaces and (non-)joiners that are not printable, but belong to French, Japanese, Persian and emoji."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
-from lxmert.errors import DataError, one_line
+from lxmert.errors import DataError, one_line, short_repr
 from lxmert.faults import find_lone_surrogate
 
 _Value = TypeVar("_Value")
@@ -147,5 +147,4 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def describe(value: object) -> str:
     """Type and value of an unexpected value, shortened for a message."""
-    shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= 40 else shown[:37] + '...'}"
+    return f"{type(value).__name__} {short_repr(value)}"

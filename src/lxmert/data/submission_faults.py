@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from lxmert.errors import MAX_SHOWN_CHARACTERS, short_repr
+
 # How many occurrences of a fault are kept.
 _MAX_EXAMPLES = 5
-
-_MAX_CHARACTERS = 40
 
 
 class FaultKind(Enum):
@@ -82,16 +82,9 @@ class FaultCounter:
         )
 
 
-def short_repr(value: object) -> str:
-    """The repr of a value, shortened for a message."""
-    shown = repr(value)
-    return shown if len(shown) <= _MAX_CHARACTERS else shown[: _MAX_CHARACTERS - 3] + "..."
-
-
 def format_id(identifier: object) -> str:
     """An id for a message: unquoted if it is short plain text, else quoted."""
     text = str(identifier)
-    plain = (
-        text.isprintable() and text.isascii() and text == text.strip() and 0 < len(text) <= _MAX_CHARACTERS
-    )
+    is_short = 0 < len(text) <= MAX_SHOWN_CHARACTERS
+    plain = is_short and text.isprintable() and text.isascii() and text == text.strip()
     return text if plain else short_repr(identifier)

@@ -17,8 +17,8 @@ from lxmert.data.json_files import unreadable_file_error
 from lxmert.data.json_stream import stream_json
 from lxmert.data.jsonl import is_jsonl_path
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, format_id, short_repr
-from lxmert.errors import DataError
+from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, format_id
+from lxmert.errors import DataError, short_repr
 
 SubmissionTask = Literal["vqa", "gqa", "nlvr2", "own"]
 """The task whose format a file has; "own" is VQA's with ids that may be strings, for the user's own data."""
