@@ -15,7 +15,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError, one_line
+from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError, first_line, one_line
 from lxmert.weights.files import REFUSED_PICKLE, check_config, is_refused_pickle, read_folder_shapes
 from lxmert.weights.shapes import Shape, shapes_of
 
@@ -162,7 +162,7 @@ def load_with_report(
         if is_refused_pickle(error):  # PyTorch's message advises to read the file anyway
             raise WeightsError(f"a weights file of {source!r} {REFUSED_PICKLE}") from error
         raise WeightsError(
-            f"cannot load {model_class.__name__} from {source!r}: {_first_line(error)}"
+            f"cannot load {model_class.__name__} from {source!r}: {first_line(error)}"
         ) from error
     shapes = shapes_of(model.state_dict())
     reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
@@ -228,12 +228,6 @@ def quiet_transformers(*, warnings_too: bool = True) -> Iterator[None]:
         hub_logging.set_verbosity(hub_verbosity)
         if progress:
             transformers_logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    """The first sentence or line of a foreign error, as one line."""
-    text = str(error).strip() or type(error).__name__
-    return " ".join(text.splitlines()[0].split())
 
 
 def _first_names(names: Mapping[str, object]) -> str:
