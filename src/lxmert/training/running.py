@@ -25,8 +25,6 @@ from lxmert.weights.report import quiet_transformers
 
 logger = logging.getLogger(__name__)
 
-_WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
 
 def run_in_folder(
     recipe: Recipe,
@@ -159,7 +157,7 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
     """
     if not is_main_process():
         return
-    dtype = _WEIGHTS_DTYPES[weights_dtype]
+    dtype: torch.dtype = getattr(torch, weights_dtype)
     tensors = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
