@@ -10,7 +10,6 @@ from lxmert.training.detection.losses import (
     attribute_loss,
     box_loss,
     class_loss,
-    deltas_of_class,
     objectness_loss,
 )
 
@@ -54,10 +53,3 @@ def test_attribute_loss_is_the_mean_over_boxes_that_have_one() -> None:
         attribute_loss(logits[:0], torch.tensor([], dtype=torch.int64)),
     ):
         assert none.item() == 0
-
-
-def test_each_roi_has_the_four_deltas_of_its_class() -> None:
-    deltas = torch.arange(24.0).reshape(2, 12)
-    chosen = deltas_of_class(deltas, torch.tensor([2, 0]))
-    assert chosen.tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
-    assert deltas_of_class(deltas[:0], torch.tensor([], dtype=torch.int64)).shape == (0, 4)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert.vision.faster_rcnn.box_coding import decode_boxes, encode_boxes
+from lxmert.vision.faster_rcnn.box_coding import decode_boxes, deltas_of_class, encode_boxes
 from tests.vision.box_strategies import golden, lattice_boxes
 
 
@@ -79,3 +79,10 @@ def test_gradients_reach_the_deltas():
     deltas = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     boxes = torch.tensor([[0.0, 0, 8, 6], [1, 1, 3, 9], [2, 0, 4, 4]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda values: decode_boxes(values, boxes, (2, 2, 1, 1)), (deltas,))
+
+
+def test_each_roi_has_the_four_deltas_of_its_class():
+    deltas = torch.arange(24.0).reshape(2, 12)
+    chosen = deltas_of_class(deltas, torch.tensor([2, 0]))
+    assert chosen.tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
+    assert deltas_of_class(deltas[:0], torch.tensor([], dtype=torch.int64)).shape == (0, 4)

@@ -40,9 +40,3 @@ def attribute_loss(attribute_logits: Tensor, attribute_ids: Tensor) -> Tensor:
     labelled = (attribute_ids != NO_ATTRIBUTE).sum().clamp(min=1)
     summed = F.cross_entropy(attribute_logits, attribute_ids, ignore_index=NO_ATTRIBUTE, reduction="sum")
     return summed / labelled
-
-
-def deltas_of_class(deltas: Tensor, object_ids: Tensor) -> Tensor:
-    """Select from class-major deltas (P, 4K) those of each RoI's own class (P,): (P, 4)."""
-    by_class = deltas.unflatten(1, (-1, 4))  # (P, K, 4)
-    return by_class[torch.arange(len(deltas), device=deltas.device), object_ids]

@@ -16,7 +16,6 @@ from lxmert.training.detection.losses import (
     attribute_loss,
     box_loss,
     class_loss,
-    deltas_of_class,
     objectness_loss,
 )
 from lxmert.training.detection.recipe import LossSection
@@ -27,6 +26,7 @@ from lxmert.training.detection.targets import (
     sample_anchors,
     sample_rois,
 )
+from lxmert.vision.faster_rcnn.box_coding import deltas_of_class
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 from lxmert.vision.faster_rcnn.proposals import select_proposals

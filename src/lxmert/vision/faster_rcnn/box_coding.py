@@ -65,6 +65,12 @@ def encode_boxes(targets_xyxy: Tensor, boxes_xyxy: Tensor, weights: Sequence[flo
     return deltas * deltas.new_tensor(weights)
 
 
+def deltas_of_class(deltas: Tensor, object_ids: Tensor) -> Tensor:
+    """Select from deltas (R, 4K), grouped by class, those of each RoI's own class (R,): (R, 4)."""
+    by_class = deltas.unflatten(1, (-1, 4))  # (R, K, 4)
+    return by_class[torch.arange(len(deltas), device=deltas.device), object_ids]
+
+
 def _centers_and_sizes(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x1, y1, x2, y2 = boxes_xyxy.unbind(-1)
     width, height = x2 - x1, y2 - y1

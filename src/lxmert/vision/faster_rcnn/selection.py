@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lxmert.errors import ConfigurationError, TensorError
 from lxmert.faults import count_fault, number_fault
-from lxmert.vision.faster_rcnn.box_coding import decode_boxes
+from lxmert.vision.faster_rcnn.box_coding import decode_boxes, deltas_of_class
 from lxmert.vision.geometry import clip
 from lxmert.vision.nms import nms, overlaps_above
 
@@ -242,8 +242,7 @@ def _refined_boxes(
     weights: tuple[float, float, float, float],
 ) -> Tensor:
     """Refine each proposal by the deltas of its class, and clip it: (R, 4)."""
-    by_class = predictions.deltas.unflatten(1, (-1, 4))  # (R, K, 4)
-    deltas = by_class[torch.arange(len(object_ids), device=by_class.device), object_ids]
+    deltas = deltas_of_class(predictions.deltas, object_ids)
     refined = decode_boxes(deltas.float(), predictions.proposals_xyxy.float(), weights)
     _require_finite("refined boxes", refined)
     return clip(refined, size_hw)
