@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lxmert.errors import ConfigurationError, ImageError
+from lxmert.errors import ImageError
 from lxmert.vision.faster_rcnn import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.preprocessing import (
     MIN_NETWORK_SIDE_PX,
@@ -137,11 +137,6 @@ def test_network_size_stays_in_bounds_and_keeps_aspect_ratio(height, width, low,
 def test_image_without_pixels_raises_image_error():
     with pytest.raises(ImageError, match="0×7"):
         network_size((7, 0), 800, 1333)
-
-
-def test_unknown_channel_order_raises_configuration_error():
-    with pytest.raises(ConfigurationError, match="'gbr'; expected rgb or bgr"):
-        to_network_pixels(noise_image(4, 4), config_without_normalisation(4, 4), channel_order="gbr")
 
 
 def test_to_image_boxes_scales_each_axis_separately():

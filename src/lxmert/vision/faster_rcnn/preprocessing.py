@@ -13,11 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lxmert.errors import ConfigurationError, ImageError
+from lxmert.errors import ImageError
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.geometry import clip
 from lxmert.vision.images import as_rgb
-from lxmert.vision.pixel_formats import CHANNEL_ORDERS
 
 MIN_NETWORK_SIDE_PX = 3
 """With fewer pixels the output of the stem's pooling is empty; the published code crashes there."""
@@ -60,13 +59,8 @@ def to_network_pixels(image_rgb: Image.Image, config: FasterRcnnConfig, channel_
         (3, h, w) float32.
 
     Raises:
-        ConfigurationError: an unknown channel order.
         ImageError: an image without pixels.
     """
-    if channel_order not in CHANNEL_ORDERS:
-        raise ConfigurationError(
-            f"channel_order is {channel_order!r}; expected {' or '.join(CHANNEL_ORDERS)}"
-        )
     image = as_rgb(image_rgb)
     height, width = network_size((image.height, image.width), config.min_size_px, config.max_size_px)
     values = torch.from_numpy(np.array(image))  # (H, W, 3) uint8
