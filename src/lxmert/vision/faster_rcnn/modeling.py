@@ -106,7 +106,7 @@ class FasterRcnn(PreTrainedModel):
             after_nms=config.max_proposals,
             nms_threshold=config.proposal_nms_threshold,
             min_size_px=config.proposal_min_size_px,
-            delta_weights=tuple(config.proposal_delta_weights),  # type: ignore[arg-type]  # four: checked there
+            delta_weights=config.proposal_delta_weights,
         )
 
     def pooler(self, feature_map: Tensor) -> Callable[[Tensor], Tensor]:

@@ -5,12 +5,13 @@ Source: Ren et al. 2015 (arXiv 1506.01497), section 3; order and ties as in dete
 Shapes: K anchors, R proposals.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lxmert.errors import ConfigurationError, TensorError
+from lxmert.errors import TensorError
 from lxmert.vision.faster_rcnn.box_coding import decode_boxes
 from lxmert.vision.geometry import clip
 from lxmert.vision.nms import nms
@@ -18,7 +19,7 @@ from lxmert.vision.nms import nms
 
 @dataclass(frozen=True)
 class ProposalSettings:
-    """How proposals are selected.
+    """How proposals are selected; the values are those of a `FasterRcnnConfig`, which has checked them.
 
     Attributes:
         before_nms: number of top-scoring anchors that enter non-maximum suppression.
@@ -26,31 +27,13 @@ class ProposalSettings:
         nms_threshold: overlap (intersection over union) above which the lower-scored proposal is removed.
         min_size_px: width and height that a proposal must exceed, in pixels of the network's input.
         delta_weights: weights of the deltas; see `decode_boxes`.
-
-    Raises:
-        ConfigurationError: listing all values out of range.
     """
 
-    before_nms: int = 6000
-    after_nms: int = 300
-    nms_threshold: float = 0.7
-    min_size_px: float = 0.0
-    delta_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-
-    def __post_init__(self) -> None:
-        faults = [
-            f"{name} is {getattr(self, name)!r}, expected at least 1"
-            for name in ("before_nms", "after_nms")
-            if getattr(self, name) < 1
-        ]
-        if not 0 <= self.nms_threshold <= 1:
-            faults.append(f"nms_threshold is {self.nms_threshold!r}, expected 0 to 1")
-        if not self.min_size_px >= 0:
-            faults.append(f"min_size_px is {self.min_size_px!r}, expected 0 or more")
-        if len(self.delta_weights) != 4 or not all(weight > 0 for weight in self.delta_weights):
-            faults.append(f"delta_weights are {self.delta_weights!r}, expected four numbers above 0")
-        if faults:
-            raise ConfigurationError(f"proposal settings: {'; '.join(faults)}")
+    before_nms: int
+    after_nms: int
+    nms_threshold: float
+    min_size_px: float
+    delta_weights: Sequence[float]
 
 
 @torch.no_grad()
