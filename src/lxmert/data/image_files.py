@@ -3,7 +3,7 @@
 Shapes: N boxes of one image.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,20 +49,20 @@ def resolve_extension(path: Path) -> Path:
     return next((candidate for candidate in candidates if candidate.is_file()), path)
 
 
-def check_files_exist(files: Mapping[str, ImageFile], what: str) -> None:
+def check_files_exist(paths: Collection[Path], what: str) -> None:
     """Check that image files exist, without reading them.
 
     Args:
-        files: The images by name.
+        paths: The files.
         what: What they are, for the message.
 
     Raises:
         DataError: Some are missing.
     """
-    missing = [file.path for file in files.values() if not file.path.is_file()]
+    missing = [path for path in paths if not path.is_file()]
     if missing:
         raise DataError(
-            f"{missing[0]}: no such image file; {len(missing):,} of the {len(files):,} {what} are missing"
+            f"{missing[0]}: no such image file; {len(missing):,} of the {len(paths):,} {what} are missing"
         )
 
 

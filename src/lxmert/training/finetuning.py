@@ -166,7 +166,7 @@ def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> 
         open_region_store(open_stores(data.stores), examples.image_names(), None, in_memory_bytes=0)
     elif data.extractor is not None:
         files = examples.image_files(with_boxes=needs_boxes(data.extractor))
-        check_files_exist(files, f"images of the split {data.test_split}")
+        check_files_exist([file.path for file in files.values()], f"images of the split {data.test_split}")
 
 
 def save_model_folder(model: Any, prepared: PreparedTask, folder: Path, weights_dtype: str) -> None:

@@ -15,6 +15,7 @@ from lxmert.data.box_annotations import (
     read_coco_boxes,
 )
 from lxmert.data.file_layouts import validate_directory
+from lxmert.data.image_files import check_files_exist
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
 from lxmert.errors import DataError
@@ -158,17 +159,8 @@ def _require_boxes(images: list[AnnotatedImage], split: str) -> list[AnnotatedIm
         raise DataError(
             f"the split {split} has no box of the selected classes; number of images: {len(images)}"
         )
-    _require_files(images, split)
+    check_files_exist([image.path for image in images], f"images of the split {split}")
     return images
-
-
-def _require_files(images: Sequence[AnnotatedImage], split: str) -> None:
-    missing = [image.path for image in images if not image.path.is_file()]
-    if missing:
-        raise DataError(
-            f"{missing[0]}: no such image file; {len(missing)} of the {len(images)} images of the split "
-            f"{split} are missing"
-        )
 
 
 def _build_vocabulary(data: DetectionDataSection, train: list[NamedBoxes]) -> BoxVocabulary:
