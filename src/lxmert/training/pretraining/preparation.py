@@ -6,6 +6,7 @@ from typing import Any
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.corpus import Corpus, read_corpus
+from lxmert.data.image_files import check_store_extractor
 from lxmert.data.interning import gc_disabled
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.masking import ObjectMasking, WordMasking
@@ -174,11 +175,7 @@ def _read_corpora(
 ) -> _Corpora:
     data = recipe.data
     store = open_stores(data.features)
-    if extractor is not None and store.extractor != extractor.identity:
-        raise DataError(
-            f"{store.path} was made by {store.extractor}, but the recipe's data.extractor is another one; "
-            "extract the images again, or correct data.extractor"
-        )
+    check_store_extractor(store, extractor)
     train, validation = (
         read_corpus(section, data.directory, store=store, progress=progress).limit_images(images)
         for section, images in ((data.train, data.train_images), (data.validation, data.validation_images))
