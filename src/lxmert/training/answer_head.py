@@ -17,6 +17,9 @@ from lxmert.data.answer_targets import answer_lookup
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import VocabularyError
 from lxmert.weights.published import published_answers
+from lxmert.weights.report import LoadReport
+
+_HEAD_PREFIX = "answer_head."
 
 
 def load_model_answers(name: str) -> AnswerVocabulary | None:
@@ -31,6 +34,26 @@ def load_model_answers(name: str) -> AnswerVocabulary | None:
         return AnswerVocabulary(read_answers(path))
     published = published_answers(name)
     return None if published is None else AnswerVocabulary.load(published.fetch())
+
+
+def carry_over_answers(model: Any, report: LoadReport, new: AnswerVocabulary) -> int:
+    """Replace the answers of a loaded model's head by `new`, unless they are the same.
+
+    Args:
+        model: A question answering model.
+        report: How it was loaded; a head that the checkpoint did not fill has no answers yet.
+        new: Its new answers.
+
+    Returns:
+        The number of rows kept.
+
+    Raises:
+        VocabularyError: The old answers are malformed, or not as many as the model scores.
+        DownloadError: See `load_model_answers`.
+    """
+    is_head_new = any(name.startswith(_HEAD_PREFIX) for name in report.unfilled)
+    old = None if is_head_new else load_model_answers(report.source)
+    return len(new) if old == new else set_answers(model, old, new)
 
 
 def match_answers(old: AnswerVocabulary | None, new: Sequence[str]) -> list[int | None]:

@@ -19,7 +19,7 @@ from lxmert.data.task_split import SplitReader
 from lxmert.errors import ConfigurationError, IncompleteWeightsError
 from lxmert.inference.models import locate_model
 from lxmert.tokenization import LxmertTokenizerFast
-from lxmert.training.answer_head import load_model_answers, set_answers
+from lxmert.training.answer_head import carry_over_answers
 from lxmert.training.recipe import FinetuneRecipe, ModelSection, TextSection
 from lxmert.training.recipe_data import SCENES, AnswersSection
 from lxmert.training.tasks import Task
@@ -134,8 +134,7 @@ def _load_pretrained(
     folder = locate_pretrained(name)
     model, report = load_with_report(task.model_class, folder, dtype=torch.float32)
     # A pre-trained model may lack the head of a task, which fine-tuning trains.
-    initialised = (*report.missing, *report.reshaped)
-    if any(not part.startswith(task.head_prefix) for part in initialised):
+    if any(not part.startswith(task.head_prefix) for part in report.unfilled):
         raise IncompleteWeightsError(
             f"{report.summary()}. Fine-tuning would start from a partly random encoder: only "
             f"{task.head_prefix}* may be missing; use a complete checkpoint"
@@ -147,8 +146,5 @@ def _load_pretrained(
         )
     metadata: dict[str, Any] = {"started_from": name}
     if hasattr(model, "answer_head"):
-        old = None if initialised else load_model_answers(folder)
-        metadata["answers_carried_over"] = (
-            len(answers) if old == answers else set_answers(model, old, answers)
-        )
+        metadata["answers_carried_over"] = carry_over_answers(model, report, answers)
     return model, metadata

@@ -213,7 +213,7 @@ def _load_model(name: str, model_path: str) -> nn.Module:
     model: nn.Module
     with translate_loading_errors(name, "vision model"):
         model, report = load_with_report(kind, model_path, config=config)
-    for tensor_name in (*report.missing, *report.reshaped):
+    for tensor_name in report.unfilled:
         if (pooler := _pooler_path(tensor_name)) is not None:
             model.set_submodule(pooler, nn.Identity())
     prefix = f"{_VISION_SUBMODULE}." if hasattr(model, _VISION_SUBMODULE) else ""

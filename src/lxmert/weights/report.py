@@ -70,9 +70,14 @@ class LoadReport:
         )
 
     @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Names of the tensors left at random values, whether missing or reshaped."""
+        return (*self.missing, *self.reshaped)
+
+    @property
     def is_complete(self) -> bool:
         """True when no part of the model was left at random values."""
-        return not self.missing and not self.reshaped
+        return not self.unfilled
 
     def summary(self) -> str:
         """One line: the counts, and the first names of tensors that did not match."""

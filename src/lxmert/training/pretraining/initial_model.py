@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from lxmert.configuration import LxmertConfig
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import ConfigurationError, IncompleteWeightsError
-from lxmert.training.answer_head import load_model_answers, set_answers
+from lxmert.training.answer_head import carry_over_answers, load_model_answers
 from lxmert.training.initial_model import build_tokenizer, locate_pretrained
 from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainModelSection
@@ -112,19 +112,15 @@ def _load_pretrained(
     model, report = load_with_report(
         LxmertInPreTraining, folder, config=config, predicts_places=weights["places"] > 0, dtype=torch.float32
     )
-    initialised = (*report.missing, *report.reshaped)
-    if any(not part.startswith(_HEADS) for part in initialised):
+    if any(not part.startswith(_HEADS) for part in report.unfilled):
         raise IncompleteWeightsError(
             f"{report.summary()}. Training would start from a partly random encoder: only heads may be "
             "missing; use a complete checkpoint"
         )
     metadata: dict[str, Any] = {
         "started_from": name,
-        "begun_anew": sorted({part.split(".")[0] for part in initialised}),
+        "begun_anew": sorted({part.split(".")[0] for part in report.unfilled}),
     }
     if answers is not None:
-        old = None if "answer_head" in metadata["begun_anew"] else load_model_answers(folder)
-        metadata["answers_carried_over"] = (
-            len(answers) if old == answers else set_answers(model, old, answers)
-        )
+        metadata["answers_carried_over"] = carry_over_answers(model, report, answers)
     return model, metadata
