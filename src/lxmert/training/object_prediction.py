@@ -11,7 +11,7 @@ Shapes: B batch, O objects, H hidden.
 
 import copy
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,7 @@ from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, L
 from lxmert.model.heads import LxmertVisualObjHead
 from lxmert.model.losses import object_losses
 
-TRAINING_ONLY_HEADS = ("obj_predict_head", "place_predict_head")
-"""Names of the heads that serve training only."""
+_PlainModel = TypeVar("_PlainModel", bound=LxmertPreTrainedModel)
 
 _BOX_COORDINATES = 4
 
@@ -59,6 +58,14 @@ def require_object_layers(config: LxmertConfig) -> None:
             "object prediction needs a layer that processes objects, got r_layers 0 and x_layers 0: raise "
             "one of them"
         )
+
+
+def copy_weights(model: LxmertPreTrainedModel, plain_class: type[_PlainModel]) -> _PlainModel:
+    """Copy the weights of a model to one of a class that lacks some of its heads."""
+    plain = plain_class(model.config)
+    weights = model.state_dict()
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    return plain
 
 
 class ObjectPrediction(LxmertPreTrainedModel):
@@ -122,14 +129,7 @@ class ObjectPrediction(LxmertPreTrainedModel):
 
     def to_plain_model(self) -> LxmertPreTrainedModel:
         """The model without the heads."""
-        plain = self.plain_class(self.config)
-        weights = {
-            name: value
-            for name, value in self.state_dict().items()
-            if not name.startswith(TRAINING_ONLY_HEADS)
-        }
-        plain.load_state_dict(weights)
-        return plain
+        return copy_weights(self, self.plain_class)
 
 
 class LxmertWithObjectPrediction(ObjectPrediction, LxmertForQuestionAnswering):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from torch import Tensor
 from lxmert.configuration import LxmertConfig
 from lxmert.model import LxmertForPreTraining, LxmertForPreTrainingOutput
 from lxmert.model.losses import ObjectLabels
-from lxmert.training.object_prediction import PlaceHead, require_object_layers
+from lxmert.training.object_prediction import PlaceHead, copy_weights, require_object_layers
 
 _PLACE_HEAD = "place_predict_head"
 
@@ -86,9 +86,4 @@ class LxmertInPreTraining(LxmertForPreTraining):
 
     def to_plain_model(self) -> LxmertForPreTraining:
         """The model without the head for training only."""
-        model = LxmertForPreTraining(self.config)
-        weights = {
-            name: value for name, value in self.state_dict().items() if not name.startswith(_PLACE_HEAD)
-        }
-        model.load_state_dict(weights)
-        return model
+        return copy_weights(self, LxmertForPreTraining)
