@@ -1,6 +1,5 @@
 """`lxmert export`: write a model as a file that runs without this package."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,10 +139,11 @@ def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
     import lxmert
     from lxmert.inference.models import find_model
     from lxmert.processing import LxmertProcessor
+    from lxmert.training.task_registry import saved_architectures
     from lxmert.weights.report import load_complete
 
     location = find_model(name)
-    kinds = [kind for kind in _architectures(location.folder) if kind in _TASKLESS_CLASSES]
+    kinds = [kind for kind in saved_architectures(location.folder) if kind in _TASKLESS_CLASSES]
     if task is not None or not kinds:
         task_model = load_task_model(name, task, file_names, location=location)
         return _Loaded(task_model.model, task_model.processor, task_model)
@@ -151,15 +151,6 @@ def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
     has_processor = any((location.folder / file).exists() for file in _PROCESSOR_FILES)
     # An encoder may come without a tokenizer.
     return _Loaded(model, LxmertProcessor.from_pretrained(location.folder) if has_processor else None)
-
-
-def _architectures(folder: Path) -> list[str]:
-    """Return the model's class as in config.json, whose faults are reported when the model is loaded."""
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return list(content.get("architectures") or [])
-    except (OSError, ValueError, AttributeError):
-        return []
 
 
 def _reject_without_check(options: dict[str, Any]) -> None:

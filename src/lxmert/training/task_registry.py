@@ -49,7 +49,7 @@ def task_of_model(name: str, folder: str | Path) -> Task:
         return trained[0]
     if published_answers(name) == GQA_ANSWERS:
         return get_task("gqa")
-    classes = _architectures(folder)
+    classes = saved_architectures(folder)
     for task in TASKS.values():
         if task.model_class.__name__ in classes:
             return task
@@ -84,7 +84,8 @@ def read_trained_task(folder: str | Path) -> tuple[Task, TaskFiles] | None:
         ) from None
 
 
-def _architectures(folder: str | Path) -> list[str]:
+def saved_architectures(folder: str | Path) -> list[str]:
+    """The model classes that config.json names; none if it cannot be read, which loading reports."""
     try:
         config: Any = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
         return list(config.get("architectures") or [])
