@@ -3,13 +3,16 @@
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lxmert.data.submission_faults import UNUSABLE, Fault, FaultKind
 from lxmert.data.submissions import Submission, compare_ids
 from lxmert.errors import DataError
+
+if TYPE_CHECKING:
+    from lxmert.training.tasks import Scores
 
 # How rows with faults are scored.
 _CONSEQUENCES = {
@@ -23,14 +26,6 @@ _CONSEQUENCES = {
     FaultKind.BLANK_LINE: "ignored; the official evaluator would stop there",
     FaultKind.SURPLUS_FIELD: "only the first two fields count, as in the official evaluator",
 }
-
-
-class Scores(Protocol):
-    """Figures of a data set's metric."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all of them, for JSON."""
-        ...
 
 
 def ids_to_score(
@@ -101,7 +96,7 @@ def report_scores(
     path: Path,
     submission: Submission,
     faults: Collection[Fault],
-    scores: Scores,
+    scores: "Scores",
     facts: dict[str, Any],
     *,
     as_json: bool,
