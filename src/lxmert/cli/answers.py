@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lxmert.cli.common_options import JsonOption
 from lxmert.errors import DataError
 from lxmert.faults import overwrite_fault
 
@@ -27,7 +28,6 @@ Annotations = Annotated[
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 # GQA's published table has every answer of its training and validation questions.
 _GQA_MIN_COUNT = 1
@@ -52,7 +52,7 @@ def build(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Build a list of the frequent answers to annotated questions, most frequent first.
 
@@ -95,7 +95,7 @@ def cover(
             help="VQA: compare answers as spelled, as in the published labels. Other formats always do.",
         ),
     ] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how many annotated questions a list can answer, and show the answers it lacks."""
     from lxmert.cli.reading_progress import reading_progress

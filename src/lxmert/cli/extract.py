@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lxmert.cli.common_options import QuietOption, StoreDtypeOption
 from lxmert.cli.interrupts import report_interrupted
 from lxmert.errors import ConfigurationError, one_line
 
@@ -66,10 +67,6 @@ BoxesOption = Annotated[
     Path | None,
     typer.Option(help="COCO instances file with the boxes of the objects.", show_default=False),
 ]
-DtypeOption = Annotated[
-    Literal["float16", "float32"] | None,
-    typer.Option(help="Data type of the stored features.", show_default="float32 for a new store"),
-]
 NamesOption = Annotated[
     Literal["file", "stem", "path"],
     typer.Option(
@@ -90,7 +87,6 @@ BatchSizeOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(help="Device, such as cpu, cuda or cuda:1.", show_default="a GPU if available")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Hide the progress bar.")]
 
 
 def extract(
@@ -102,7 +98,7 @@ def extract(
     min_objects: MinObjectsOption = None,
     max_objects: MaxObjectsOption = None,
     boxes: BoxesOption = None,
-    dtype: DtypeOption = None,
+    dtype: StoreDtypeOption = None,
     names: NamesOption = "file",
     workers: WorkersOption = 1,
     batch_size: BatchSizeOption = None,

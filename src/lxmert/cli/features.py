@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lxmert.cli.extract import SKIPPED_STATUS, QuietOption
+from lxmert.cli.common_options import JsonOption, QuietOption, StoreDtypeOption
+from lxmert.cli.extract import SKIPPED_STATUS
 from lxmert.errors import DataError, one_line
 from lxmert.faults import overwrite_fault
 
@@ -20,11 +21,10 @@ _MAX_LISTED_NAMES = 10
 app = typer.Typer(help="Inspect, check, compare, import and export feature stores.", no_args_is_help=True)
 
 Store = Annotated[Path, typer.Argument(help="Feature store.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @app.command(short_help="Summarise a store from its index.")
-def info(store: Store, as_json: AsJson = False) -> None:
+def info(store: Store, as_json: JsonOption = False) -> None:
     """Summarise the contents of a store, from its index alone."""
     from lxmert.data.feature_store import FeatureStore
     from lxmert.data.feature_store.summary import summarise
@@ -40,7 +40,7 @@ def info(store: Store, as_json: AsJson = False) -> None:
 
 
 @app.command(short_help="Check all data of a store.")
-def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) -> None:
+def verify(store: Store, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """Check all data of a store: counts, checksums and value ranges. Exit status 1 if anything is wrong."""
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_store import FeatureStore, verify_store
@@ -76,7 +76,7 @@ def compare(
         float, typer.Option(min=0, max=1, help="Minimum overlap (IoU) of boxes to be paired.")
     ] = 0.5,
     worst: Annotated[int, typer.Option(min=0, help="Number of images with the least agreement to list.")] = 5,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Compare two sets of features of the same images.
@@ -111,10 +111,7 @@ def import_(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Feature store to create or continue.", show_default=False)
     ],
-    dtype: Annotated[
-        Literal["float16", "float32"] | None,
-        typer.Option(help="Data type of the stored features.", show_default="float32 for a new store"),
-    ] = None,
+    dtype: StoreDtypeOption = None,
     extractor: Annotated[
         str, typer.Option("--extractor-name", help="Name of the extractor that made the features.")
     ] = "imported-tsv",

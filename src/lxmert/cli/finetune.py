@@ -9,7 +9,7 @@ from lxmert.cli.training_options import (
     DataOption,
     OutputOption,
     OverridesOption,
-    QuietOption,
+    ResultOnlyOption,
     ResumeOption,
     load_recipe,
     output_folder,
@@ -32,7 +32,7 @@ def finetune(
     output: OutputOption = None,
     resume: ResumeOption = False,
     overrides: OverridesOption = None,
-    quiet: QuietOption = False,
+    quiet: ResultOnlyOption = False,
 ) -> None:
     """Fine-tune a model from a recipe and score it on the test split.
 

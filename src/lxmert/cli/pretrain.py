@@ -7,7 +7,7 @@ from lxmert.cli.training_options import (
     DataOption,
     OutputOption,
     OverridesOption,
-    QuietOption,
+    ResultOnlyOption,
     ResumeOption,
     load_recipe,
     output_folder,
@@ -21,7 +21,7 @@ def pretrain(
     output: OutputOption = None,
     resume: ResumeOption = False,
     overrides: OverridesOption = None,
-    quiet: QuietOption = False,
+    quiet: ResultOnlyOption = False,
 ) -> None:
     """Pre-train a model from a recipe: masked words, matching, masked objects, questions.
 

@@ -7,7 +7,7 @@ from lxmert.cli.training_options import (
     DataOption,
     OutputOption,
     OverridesOption,
-    QuietOption,
+    ResultOnlyOption,
     ResumeOption,
     load_recipe,
     output_folder,
@@ -21,7 +21,7 @@ def train_detector(
     output: OutputOption = None,
     resume: ResumeOption = False,
     overrides: OverridesOption = None,
-    quiet: QuietOption = False,
+    quiet: ResultOnlyOption = False,
 ) -> None:
     """Train an object detector from a recipe and score it on the test split.
 

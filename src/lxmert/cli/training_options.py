@@ -36,7 +36,7 @@ OverridesOption = Annotated[
         "--set", help="Override a value of the recipe, as in --set optimisation.epochs=2. Repeatable."
     ),
 ]
-QuietOption = Annotated[
+ResultOnlyOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only the result: no progress bars, epochs or notes.")
 ]
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lxmert.cli.common_options import JsonOption
+
 
 def validate_submission(
     task: Annotated[
@@ -22,7 +24,7 @@ def validate_submission(
             show_default=False,
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a prediction file before submission: types, missing, unknown and repeated ids, and more.
 
