@@ -192,7 +192,7 @@ def accuracy_in_keras(model: TFLxmertForQuestionAnswering, test: Batches) -> flo
 def accuracy_in_pytorch(folder: Path, processor: LxmertProcessor, test: Batches, store: Path | None) -> float:
     """Return the official accuracy in percent of a saved folder, loaded by the PyTorch class."""
     model = LxmertForQuestionAnswering.from_pretrained(folder)
-    labels = run_model(model, processor, test.examples, [store] if store else [])[0]
+    labels = run_model(model, processor, test.examples, [store] if store else [])
     return test.accuracy(labels)
 
 

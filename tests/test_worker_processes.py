@@ -18,7 +18,9 @@ if __name__ == "__main__":
 def test_workers_ignore_interrupts_and_end_with_killed_main_process() -> None:
     main = subprocess.Popen([sys.executable, "-c", MAIN_PROCESS], stdout=subprocess.PIPE, text=True)
     assert main.stdout is not None
-    assert main.stdout.readline() == "True\n"
-    main.kill()
+    try:
+        assert main.stdout.readline() == "True\n"
+    finally:
+        main.kill()
     # Workers hold the pipe too: it is read to its end once all of them have ended.
     main.communicate(timeout=60)

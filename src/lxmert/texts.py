@@ -3,6 +3,7 @@
 Shapes: B texts, W tokens of the longest.
 """
 
+import re
 import string
 import textwrap
 import unicodedata
@@ -122,13 +123,12 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
 
     Args:
         tokenizer: any tokenizer with BERT's special tokens.
-        text: a sentence; words are separated by white space and, as in the tokenizer, by punctuation, unless
-            the vocabulary has them joined.
+        text: a sentence; words are separated by white space and, as in the tokenizer, by added tokens and by
+            punctuation, which is not reported itself.
     """
-    joined = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
     with TOKENIZER_LOCK:
-        parts = (part for word in joined for part in _split_at_punctuation(tokenizer, word))
-        return [part for part in dict.fromkeys(parts) if _is_unknown(tokenizer, part)]
+        words = dict.fromkeys(_split_words(tokenizer, text))
+        return [word for word in words if _is_unknown(tokenizer, word)]
 
 
 def unknown_word_token_ids(tokenizer: Any) -> set[int]:
@@ -148,11 +148,11 @@ def wordpiece_prefix(tokenizer: Any) -> str:
     return prefix
 
 
-def _split_at_punctuation(tokenizer: Any, word: str) -> list[str]:
-    if len(tokenizer.tokenize(word)) == 1:
-        return [word]
-    separated = "".join(" " if _is_punctuation(character) else character for character in word)
-    return separated.split() or [word]
+def _split_words(tokenizer: Any, text: str) -> list[str]:
+    added = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    without_added = re.sub("|".join(map(re.escape, added)), " ", text) if added else text
+    separated = "".join(" " if _is_punctuation(character) else character for character in without_added)
+    return separated.split()
 
 
 def _is_punctuation(character: str) -> bool:

@@ -33,6 +33,26 @@ def test_scenes_make_writes_dataset_and_prints_its_counts(tmp_path: Path):
     assert ["all", "60", f"{100 * stored['blind_accuracy']:.1f}%"] in lines
 
 
+def test_other_scenes_are_replaced_with_overwrite_alone(tmp_path: Path):
+    command = [
+        "scenes",
+        "make",
+        str(tmp_path),
+        "--images",
+        "3",
+        "--questions-per-image",
+        "1",
+        "--workers",
+        "1",
+    ]
+    runner = CliRunner()
+    assert runner.invoke(app, command).exit_code == 0
+    assert isinstance(runner.invoke(app, [*command, "--seed", "1"]).exception, InputError)
+    assert json.loads((tmp_path / "scenes.json").read_text())["seed"] == 0
+    assert runner.invoke(app, [*command, "--seed", "1", "--overwrite"]).exit_code == 0
+    assert json.loads((tmp_path / "scenes.json").read_text())["seed"] == 1
+
+
 def test_foreign_directory_raises_input_error(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("dear")
     result = CliRunner().invoke(app, ["scenes", "make", str(tmp_path)])

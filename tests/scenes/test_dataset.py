@@ -290,6 +290,7 @@ def test_progress_is_shown_on_standard_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     make_scenes(tmp_path, 3, 0)
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -355,11 +356,12 @@ def test_workers_follow_the_main_process(monkeypatch: pytest.MonkeyPatch):
     assert calls == [True]
 
 
-def test_other_scenes_are_replaced_only_when_told(tmp_path: Path):
+def test_other_scenes_are_replaced_only_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_scenes(tmp_path, 12, 4, progress=False, questions_per_image=3)
     before = file_digests(tmp_path)
     changes = {"seed 4, not 5": {"seed": 5}, "images 12, not 9": {"images": 9}}
     changes |= {"questions_per_image 3, not 20": {"questions_per_image": 20}}
+    changes |= {"seed 4, not 5, images 12, not 9": {"seed": 5, "images": 9}}
     for difference, changed in changes.items():
         arguments = {"images": 12, "seed": 4, "questions_per_image": 3, "progress": False, **changed}
         with pytest.raises(InputError, match=rf"other generated scenes \({difference}\); use --overwrite"):
@@ -367,6 +369,14 @@ def test_other_scenes_are_replaced_only_when_told(tmp_path: Path):
         assert file_digests(tmp_path) == before
     make_scenes(tmp_path, 12, 4, progress=False, questions_per_image=3)
     assert file_digests(tmp_path) == before
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset, "GENERATOR_VERSION", 2)
+        with pytest.raises(InputError, match=r"other generated scenes \(generator_version 1, not 2\)"):
+            make_scenes(tmp_path, 12, 4, progress=False, questions_per_image=3)
+    # As when a run is interrupted.
+    (tmp_path / "scenes.json").rename(tmp_path / "scenes.unfinished.json")
+    with pytest.raises(InputError, match=r"other generated scenes \(images 12, not 9\)"):
+        make_scenes(tmp_path, 9, 4, progress=False, questions_per_image=3)
     make_scenes(tmp_path, 9, 4, progress=False, questions_per_image=3, overwrite=True)
     assert len(list((tmp_path / "images").rglob("*.png"))) == 9
 

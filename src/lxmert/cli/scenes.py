@@ -30,7 +30,9 @@ _TEXT_COUNTS = {
 def make(
     directory: Annotated[
         Path,
-        typer.Argument(help="New or empty directory, or one of the same command.", show_default=False),
+        typer.Argument(
+            help="New or empty directory, or one made with the same seed and numbers.", show_default=False
+        ),
     ],
     images: Annotated[
         int, typer.Option(min=1, help="Number of pictures; of every ten, eight are train, one val, one test.")

@@ -81,7 +81,10 @@ class DtypeChooser:
         return answering_dtype(self._model)
 
     def agreement(self) -> Agreement:
-        """Compare lower precision with float32; see `ExampleAnswerer.agreement`."""
+        """Compare lower precision with float32; see `ExampleAnswerer.agreement`.
+
+        If 8 bits are used, the model is set up for them: the compared model is kept, which is compiled.
+        """
         if self._setup.dtype == INT8:
             return self._compare_int8(is_requested=True)
         in_8_bits = Agreement(lower_dtype=INT8)
@@ -95,7 +98,7 @@ class DtypeChooser:
         return compare_dtypes(self._model, self._start_sample("bfloat16", 2))
 
     def set_up(self, get_agreement: Callable[[], Agreement]) -> FastModel:
-        """Set the model up, unless it is.
+        """Set the model up; to be called once.
 
         Args:
             get_agreement: how lower precision agrees; called for dtype "auto" and "int8" alone.

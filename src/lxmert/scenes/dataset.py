@@ -56,7 +56,7 @@ def make_scenes(
     The bytes depend on the seed and the questions per image; image i does not depend on the number of images.
 
     Args:
-        directory: New, empty, or with a made data set of the same numbers, which is made again.
+        directory: New, empty, or with a made data set of the same numbers, finished or not.
         images: Number of images, 1 or more; of every ten, eight train, one val, one test.
         seed: Identifies the world, 0 or more.
         questions_per_image: VQA questions, 1 to 100; the other formats have fixed numbers.
@@ -73,7 +73,12 @@ def make_scenes(
     _check_range("seed", seed, 0, 2**63 - 1)
     _check_range("questions_per_image", questions_per_image, 1, QUESTIONS_PER_IMAGE_MAX)
     _check_range("workers", workers, 1, 1024)
-    arguments = {"seed": seed, "images": images, "questions_per_image": questions_per_image}
+    arguments = {
+        "generator_version": GENERATOR_VERSION,
+        "seed": seed,
+        "images": images,
+        "questions_per_image": questions_per_image,
+    }
     _prepare_directory(folder, arguments, overwrite=overwrite)
     counts = SceneCounts()
     with (
@@ -100,17 +105,17 @@ def _prepare_directory(folder: Path, arguments: dict[str, int], *, overwrite: bo
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, expected a folder for the scenes; choose another name")
     present = sorted(os.listdir(folder)) if folder.exists() else []
-    finished = _read_arguments(folder / SUMMARY_FILE)
-    if present and finished is None and _read_arguments(folder / UNFINISHED_FILE) is None:
+    held = _read_arguments(folder / SUMMARY_FILE) or _read_arguments(folder / UNFINISHED_FILE)
+    if present and held is None:
         raise InputError(
             f"{folder} is not empty and contains no generated scenes (it has {present[0]!r}); choose a "
             "new or empty folder"
         )
-    if finished is not None and not overwrite:
+    if held is not None and not overwrite:
         differences = [
-            f"{name} {finished.get(name)}, not {value}"
+            f"{name} {held.get(name)}, not {value}"
             for name, value in arguments.items()
-            if finished.get(name) != value
+            if held.get(name) != value
         ]
         if differences:
             raise InputError(
@@ -136,7 +141,6 @@ def _read_arguments(path: Path) -> dict[str, Any] | None:
 def _summary(arguments: dict[str, int], counts: SceneCounts) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "generator_version": GENERATOR_VERSION,
         **arguments,
         "splits": {split: vars(counted) for split, counted in counts.splits.items()},
         "families": {
