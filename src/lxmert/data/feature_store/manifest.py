@@ -133,7 +133,7 @@ class StoreManifest:
     def differences(self, other: "StoreManifest") -> list[str]:
         """The points in which features of `other` do not fit this store, as readable lines."""
         fields = ["extractor", "feature_dim", "feature_dtype"]
-        if None not in (self.boxes, other.boxes):  # None: of any extractor, as in imported files.
+        if None not in (self.boxes, other.boxes):  # None: unknown, as in imported files.
             fields.append("boxes")
         return [
             f"{name} {getattr(self, name)!r}, not {getattr(other, name)!r}"
