@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,10 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from lxmert.data.joined_stores import open_stores
 from lxmert.errors import ConfigurationError
 from lxmert.inference import agreement
 from lxmert.inference.agreement import Agreement
+from lxmert.inference.bulk_examples import ExampleAnswerer
 from lxmert.inference.fast_model import FastModel
+from lxmert.inference.model_setup import ModelSetup
+from lxmert.model import LxmertForQuestionAnswering
+from lxmert.processing import LxmertProcessor
+from lxmert.training.task_registry import get_task
 from tests.command_line import exit_status
 from tests.inference.test_int8 import needs_int8
 from tests.training.prediction.predicting import Predict, write_stores
@@ -310,3 +317,27 @@ def test_explicit_dtypes_continue_with_compilation_that_is_their_default(
     assert (status, "of another run (settings)" in err) == (1, True)
     status, out, _ = predict(*words, "--dtype", "float32", "--no-compile")
     assert (status, "15 of them from an earlier run" in out) == (0, True), out
+
+
+@needs_int8
+@pytest.mark.parametrize(("dtype", "runs"), [("auto", 3), ("int8", 2)])
+@pytest.mark.usefixtures("compiled_models")
+def test_progress_of_comparison_counts_every_answer(
+    dtype: str, runs: int, model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path
+) -> None:
+    totals: dict[str, int] = {}
+    done: Counter[str] = Counter()
+
+    def progress(description: str, total: int) -> Callable[[int], None]:
+        totals[description] = total
+        return lambda count: done.update({description: count})
+
+    folder = model_of("vqa")
+    model = LxmertForQuestionAnswering.from_pretrained(folder)
+    processor = LxmertProcessor.from_pretrained(folder)
+    examples = get_task("vqa").split(scenes_folder, "train").read()
+    store = open_stores(write_stores(tmp_path, scenes_folder, folder, split="train"))
+    setup = ModelSetup(dtype, compiled=None)
+    ExampleAnswerer(model, processor, examples, store, setup=setup, progress=progress).agreement()
+    name = "Comparing int8 with float32"
+    assert totals[name] == done[name] == runs * 256
