@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel
 
-from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.progress import StartProgress
 from lxmert.errors import ConfigurationError
 from lxmert.inference.agreement import (
     Agreement,
@@ -32,8 +32,8 @@ class RunSize:
     """
 
     examples: int
-    processes: int = 1
-    extracts_regions: bool = False
+    processes: int
+    extracts_regions: bool
 
 
 class DtypeChooser:
@@ -60,8 +60,8 @@ class DtypeChooser:
         setup: ModelSetup,
         run: RunSize,
         start_sample: Callable[[str, int], AnswerSample],
-        progress: StartProgress = no_progress,
-        notify: Callable[[str], None] = lambda line: None,
+        progress: StartProgress,
+        notify: Callable[[str], None],
     ) -> None:
         self._model = model
         self._setup = setup

@@ -34,9 +34,7 @@ def _nearest_known(recipe: type[BaseModel], location: Sequence[str | int]) -> st
         if isinstance(name, int):  # An element of a list of sections.
             continue
         field = section.model_fields.get(name)
-        sections = (
-            [] if field is None else [kind for kind in _types_in(field.annotation) if _is_section(kind)]
-        )
+        sections = [] if field is None else _sections_in(field.annotation)
         if len(sections) != 1:
             return ""
         (section,) = sections
@@ -44,14 +42,11 @@ def _nearest_known(recipe: type[BaseModel], location: Sequence[str | int]) -> st
     return f", nearest known: {nearest[0]!r}" if nearest else ""
 
 
-def _types_in(annotation: Any) -> list[Any]:
-    """The types that an annotation such as `A | None` is made of."""
-    parts = get_args(annotation)
-    return [kind for part in parts for kind in _types_in(part)] if parts else [annotation]
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that an annotation such as `Section | None` names."""
+    if parts := get_args(annotation):
+        return [section for part in parts for section in _sections_in(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
 
 
 def _format_value(value: Any) -> str:

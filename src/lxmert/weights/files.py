@@ -74,10 +74,14 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
             flat state dict, or holds a tensor that is not dense.
     """
     path = Path(path)
+    expected = "expected a PyTorch file such as model_LXRT.pth"
+    if path.is_dir():
+        raise WeightsError(
+            f"{str(path)!r} is a folder; {expected} (`lxmert convert --to original` makes one of a model "
+            "folder)"
+        )
     if not path.is_file():
-        found = f"{str(path)!r} is a folder" if path.is_dir() else f"no checkpoint file at {str(path)!r}"
-        hint = " (`lxmert convert --to original` makes one of a model folder)" if path.is_dir() else ""
-        raise WeightsError(f"{found}; expected a PyTorch file such as model_LXRT.pth{hint}")
+        raise WeightsError(f"no checkpoint file at {str(path)!r}; {expected}")
     try:
         loaded: Any = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # damaged bytes surface as almost any type, from struct.error to KeyError

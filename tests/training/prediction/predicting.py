@@ -1,5 +1,6 @@
-"""The type of the fixture with which tests run `lxmert predict`, and feature stores of its images."""
+"""What tests of `lxmert predict` share: the type of the fixture that runs it, stores, recorded progress."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,3 +33,15 @@ def write_stores(
                 boxes, features = (batch[key][row, :count] for key in ("visual_pos", "visual_feats"))
                 writer.add(str(name), Regions(boxes * 90, features * scale, (90, 90), found.extractor))
     return stores
+
+
+class RecordedProgress:
+    """Records progress: what was started, with its total, and how much of it was done."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int]] = []
+        self.done: Counter[str] = Counter()
+
+    def __call__(self, description: str, total: int) -> Callable[[int], None]:
+        self.started.append((description, total))
+        return lambda count: self.done.update({description: count})

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +21,7 @@ from lxmert.processing import LxmertProcessor
 from lxmert.training.task_registry import get_task
 from tests.command_line import exit_status
 from tests.inference.test_int8 import needs_int8
-from tests.training.prediction.predicting import Predict, write_stores
+from tests.training.prediction.predicting import Predict, RecordedProgress, write_stores
 
 
 @needs_int8
@@ -325,13 +324,7 @@ def test_explicit_dtypes_continue_with_compilation_that_is_their_default(
 def test_progress_of_comparison_counts_every_answer(
     dtype: str, runs: int, model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path
 ) -> None:
-    totals: dict[str, int] = {}
-    done: Counter[str] = Counter()
-
-    def progress(description: str, total: int) -> Callable[[int], None]:
-        totals[description] = total
-        return lambda count: done.update({description: count})
-
+    progress = RecordedProgress()
     folder = model_of("vqa")
     model = LxmertForQuestionAnswering.from_pretrained(folder)
     processor = LxmertProcessor.from_pretrained(folder)
@@ -340,4 +333,5 @@ def test_progress_of_comparison_counts_every_answer(
     setup = ModelSetup(dtype, compiled=None)
     ExampleAnswerer(model, processor, examples, store, setup=setup, progress=progress).agreement()
     name = "Comparing int8 with float32"
-    assert totals[name] == done[name] == runs * 256
+    assert (name, runs * 256) in progress.started
+    assert progress.done[name] == runs * 256

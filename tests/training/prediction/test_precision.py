@@ -23,7 +23,7 @@ from lxmert.training.evaluation import run_model
 from lxmert.training.prediction import predict_to_file
 from lxmert.training.task_registry import get_task
 from tests.inference.test_int8 import needs_int8
-from tests.training.prediction.predicting import Predict
+from tests.training.prediction.predicting import Predict, RecordedProgress
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -92,14 +92,10 @@ def test_reading_and_tokenising_are_shown_before_the_first_answer(
     monkeypatch.setattr("lxmert.data.task_split._LARGE_MEGABYTES", 0)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
     processor = LxmertProcessor.from_pretrained(model_of("vqa"))
-    shown: list[str] = []
-
-    def progress(description: str, total: int) -> Callable[[int], None]:
-        shown.append(description)
-        return lambda done: None
-
+    progress = RecordedProgress()
     output = tmp_path / "out.json"
     predict_to_file(model, processor, scenes_folder, "test", output, task="vqa", progress=progress)
+    shown = [description for description, _ in progress.started]
     assert "Reading vqa_test_questions.json (MB)" in shown[:-2]
     assert shown[-2:] == ["Tokenising", "Answering test questions in float32"]
 
@@ -265,18 +261,13 @@ def test_evaluation_chooses_same_precision_as_prediction(
         processor = LxmertProcessor.from_pretrained(folder)
         examples = get_task("vqa").split(scenes_folder, "train").read()
         notes: list[str] = []
-        shown: list[str] = []
-
-        def progress(description: str, total: int, shown: list[str] = shown) -> Callable[[int], None]:
-            shown.append(f"{description}: {total}")
-            return lambda done: None
-
+        progress = RecordedProgress()
         auto = ModelSetup("auto")
         labels = run_model(model, processor, examples, (), None, auto, progress, notes.append)
-        assert shown == [
-            f"Tokenising: {len(examples)}",
-            "Comparing bfloat16 with float32: 128",
-            f"Answering train questions in {chosen_dtype}: {len(examples)}",
+        assert progress.started == [
+            ("Tokenising", len(examples)),
+            ("Comparing bfloat16 with float32", 128),
+            (f"Answering train questions in {chosen_dtype}", len(examples)),
         ]
         assert len(notes) == (chosen_dtype == "float32")
         asked = LxmertForQuestionAnswering.from_pretrained(folder)
