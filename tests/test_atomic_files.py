@@ -30,10 +30,21 @@ def test_failed_write_keeps_previous_content(tmp_path: Path) -> None:
 
 
 def test_error_names_target_file_not_temporary_file(tmp_path: Path) -> None:
-    path = tmp_path / "absent" / "one.json"
-    with pytest.raises(FileNotFoundError) as caught:
-        write_atomic(path, "after")
-    assert caught.value.filename == str(path)
+    (tmp_path / "file").touch()
+    for path, reason in ((tmp_path / ("x" * 300), "too long"), (tmp_path / "file" / "one.json", "Not a dir")):
+        with pytest.raises(OSError, match=reason) as caught:
+            write_atomic(path, "after")
+        assert caught.value.filename == str(path)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "absent" / "one.json")
+    with pytest.raises(FileNotFoundError):
+        write_atomic(link, "after")
+
+
+def test_missing_folders_are_created(tmp_path: Path) -> None:
+    path = tmp_path / "one" / "two" / "three.json"
+    write_atomic(path, "after")
+    assert path.read_text() == "after"
 
 
 def test_simultaneous_writers_do_not_mix_content(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Atomic writes: files that exist completely or not at all."""
 
+import errno
 import os
 import re
 import stat
@@ -20,7 +21,8 @@ def open_atomic(path: str | Path) -> Iterator[IO[bytes]]:
     What is not a regular file, such as /dev/stdout or a named pipe, is written to directly.
 
     Args:
-        path: the file; its folder exists. A link stays a link, and its target is written.
+        path: the file; missing folders are created. A link stays a link, and its target, whose folder exists,
+            is written.
 
     Raises:
         OSError: it cannot be written; the error names `path`, not the temporary file.
@@ -30,6 +32,7 @@ def open_atomic(path: str | Path) -> Iterator[IO[bytes]]:
         with path.open("wb") as file:
             yield file
         return
+    _create_parents(path)
     path = Path(os.path.realpath(path))
     # Not by `tempfile`, whose files no other user may read: the folder may be shared.
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -43,6 +46,14 @@ def open_atomic(path: str | Path) -> Iterator[IO[bytes]]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _create_parents(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        code = errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno
+        raise OSError(code, os.strerror(code or 0), os.fspath(path)) from error
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:

@@ -90,7 +90,8 @@ def test_exported_store_can_be_imported_again(run, store: Path, tmp_path: Path) 
         assert (again / name).read_bytes() == (store / name).read_bytes()
     bare = write_store(tmp_path / "bare", {"a": random_regions(1, labels=False)})
     assert "images that lack labels: 1" in run("export", bare, tmp_path / "bare.tsv")[1]
-    for place in (tmp_path / "no" / "folder" / "out.tsv", again):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "out.tsv", again):
         status, _, err = run("export", store, place, "--overwrite")
         assert status == 1
         assert err.startswith(f"lxmert: error: {place}: cannot be written (")

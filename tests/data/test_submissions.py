@@ -115,9 +115,10 @@ class TestWriting:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_writing_into_missing_folder_raises_data_error(self, tmp_path: Path) -> None:
+    def test_writing_below_a_file_raises_data_error(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
         with pytest.raises(DataError, match="the predictions cannot be written"):
-            write_gqa_submission(tmp_path / "no" / "file.json", {})
+            write_gqa_submission(tmp_path / "file" / "answers.json", {})
 
 
 class TestChecking:

@@ -116,16 +116,31 @@ def test_relevance_propagates_positive_gradient_weighted_maps(
     torch.testing.assert_close(found.objects, expected.objects)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_explanation_in_bfloat16_is_close_to_float32(
-    predictor: LxmertPredictor, regions: Regions, method: str
+@pytest.mark.parametrize(
+    ("method", "deviation_max"),
+    # Gradients are small sums of large terms.
+    [("relevance", 0.05), ("removal", 0.1), ("gradient", 0.8), ("attention", 0.05)],
+)
+def test_explanations_in_bfloat16_are_close_to_float32(
+    predictor: LxmertPredictor, method: str, deviation_max: float
 ) -> None:
     model = copy.deepcopy(predictor.model).to(torch.bfloat16)
-    rounded = explain(LxmertPredictor(model, predictor.processor), regions, QUESTION, method=method)
-    exact = explain(predictor, regions, QUESTION, method=method)
-    assert rounded.answer.text == exact.answer.text
-    largest = max(map(abs, exact.object_weights))
-    assert rounded.object_weights == pytest.approx(exact.object_weights, abs=0.3 * largest)
+    rounded = LxmertPredictor(model, predictor.processor)
+    deviations, weights = [], []
+    for seed in range(8):
+        image, _, questions = sample(seed, 0, questions=3)
+        regions = predictor.regions(image)
+        for question in questions:
+            found = explain(rounded, regions, question.text, method=method)
+            exact = explain(predictor, regions, question.text, method=method)
+            if found.answer.text == exact.answer.text:
+                deviations += [
+                    abs(one - other)
+                    for one, other in zip(found.object_weights, exact.object_weights, strict=True)
+                ]
+                weights += map(abs, exact.object_weights)
+    assert 0 < sum(deviations) < deviation_max * sum(weights)
+    assert len(weights) > 60
 
 
 def test_word_weight_is_sum_over_its_word_pieces(predictor: LxmertPredictor, regions: Regions) -> None:

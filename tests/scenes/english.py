@@ -269,6 +269,7 @@ def caption_is_true(answerer: Answerer, caption: str) -> bool:
     text = caption.lower().rstrip(".")
 
     def some_pair(first: str, side: str, second: str) -> bool:
+        assert constraints(first) != constraints(second)
         pairs = [(a, b) for a in answerer.fitting(first) for b in answerer.fitting(second) if a is not b]
         axis = 0 if "left" in side or "right" in side else 1
         sign = -1 if any(word in side for word in ("left", "above", "higher")) else 1
@@ -286,6 +287,7 @@ def caption_is_true(answerer: Answerer, caption: str) -> bool:
         return constraints(first) != constraints(second) and number(words, first) and number(words2, second)
 
     def two(first: str, second: str) -> bool:
+        assert constraints(first) != constraints(second)
         both = [*answerer.fitting(first), *answerer.fitting(second)]
         return bool(answerer.fitting(first)) and bool(answerer.fitting(second)) and len(both) >= 2
 
@@ -309,7 +311,12 @@ _SINGULAR_NOUNS = {"thing", "object", "item", *SHAPES}
 _SINGULAR = rf"(?:an?|one(?: more)?|every|each) {NP}"
 _SEVERAL = "|".join([*list(NUMBERS)[1:], "how many", "number of", "count the", "any", "as many", "fewer"])
 _PLURAL = rf"(?:{_SEVERAL}|all the|(?<!one )more) {NP}"
-_DISAGREEING = rf"there are one|there is (?:{_SEVERAL}) {NP}|(?:how many|number of|count the) .* an? \w+"
+_DISAGREEING = (
+    rf"there are one|there is (?:{_SEVERAL}) {NP}|(?:how many|number of|count the) .* an? \w+"
+    # A thing has a fill and is of a colour, shape and size.
+    rf"|(?:what|which) fill is|^are .* the same fill|is the same fill"
+    rf"|that are (?:not )?an? \w+|that is (?:not )?(?:{'|'.join(SHAPES)})s?"
+)
 
 
 def grammar_faults(text: str) -> list[str]:

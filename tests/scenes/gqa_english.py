@@ -177,7 +177,10 @@ PATTERNS = [
         GqaAnswerer.which_half,
     ),
     # one thing
-    (rf"(?:is|what is|what {_without(ATTRIBUTE)} is) {THING}{OR}{_V} or {_V}", GqaAnswerer.which_value),
+    (
+        rf"(?:is|what kind of object is|what is|what {_without(ATTRIBUTE)} is) {THING}{OR}{_V} or {_V}",
+        GqaAnswerer.which_value,
+    ),
     (
         rf"(?:is|does) {THING} (?:both |look )?{_V} and {_V}",
         lambda s, t, v, w: s.has_value(t, v) and s.has_value(t, w),
@@ -217,7 +220,7 @@ PATTERNS = [
 ]
 
 FULL_ANSWERS = [
-    (rf"the most common {ATTRIBUTE} is ([a-z]+)", lambda s, n, v: s.most_common(n) == v),
+    (rf"the most common {ATTRIBUTE} is (?:the )?([a-z]+)", lambda s, n, v: s.most_common(n) == v),
     (rf"the {NP} is (?:on|at) the {PLACE} of the picture", GqaAnswerer.some_is_at_place),
     (rf"the {NP} is {SIDE} {THING}", lambda s, p, side, o: bool(s.beside(p, side, s.resolve(o)))),
     (rf"{THING} is larger than {THING}", lambda s, a, b: s.resolve(a)["long"] > 1.2 * s.resolve(b)["long"]),

@@ -317,7 +317,7 @@ def test_scenes_questions_and_captions_of_a_seed_do_not_change_between_versions(
     assert (dataset.GENERATOR_VERSION, digest.hexdigest()[:16]) == GOLDEN
 
 
-GOLDEN = (1, "6aa37042bdd89e9f")
+GOLDEN = (2, "40d01810f62ac638")
 
 
 def test_files_of_seed_do_not_change_between_versions(dataset_on_disk):
@@ -328,7 +328,7 @@ def test_files_of_seed_do_not_change_between_versions(dataset_on_disk):
         if name.endswith(".json") and not name.startswith("annotations/descriptions_")
     }
     assert len(digests) == 34
-    assert hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] == "ae4dabcdc18ef354"
+    assert hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] == "107f85d57824263d"
 
 
 def test_workers_stop_after_current_image_once_generator_is_closed(monkeypatch: pytest.MonkeyPatch):
@@ -370,8 +370,8 @@ def test_other_scenes_are_replaced_only_when_told(tmp_path: Path, monkeypatch: p
     make_scenes(tmp_path, 12, 4, progress=False, questions_per_image=3)
     assert file_digests(tmp_path) == before
     with monkeypatch.context() as patched:
-        patched.setattr(dataset, "GENERATOR_VERSION", 2)
-        with pytest.raises(InputError, match=r"other generated scenes \(generator_version 1, not 2\)"):
+        patched.setattr(dataset, "GENERATOR_VERSION", dataset.GENERATOR_VERSION + 1)
+        with pytest.raises(InputError, match=rf"\(generator_version {GOLDEN[0]}, not {GOLDEN[0] + 1}\)"):
             make_scenes(tmp_path, 12, 4, progress=False, questions_per_image=3)
     # As when a run is interrupted.
     (tmp_path / "scenes.json").rename(tmp_path / "scenes.unfinished.json")

@@ -166,12 +166,22 @@ def test_noise_goes_both_ways_and_never_beyond_white():
         assert pixels.max() >= high
 
 
+def test_noise_does_not_change_brightness_on_average():
+    background = Background("plain", (128,) * 3, (128,) * 3, 12, 0.0, 8, 5)
+    pixels = np.asarray(draw_scene(Scene((200, 200), (), background))).astype(float)
+    # Of about 3.3 for each of 120,000 numbers: five standard deviations of the mean are 0.05.
+    assert abs(pixels.mean() - 128) < 0.05
+
+
 @pytest.mark.parametrize(
     ("kind", "angle_deg", "expected"),
     [
         ("checker", 0.0, {(0, 0): 240, (11, 11): 240, (12, 0): 200, (0, 12): 200, (12, 12): 240}),
         # A third of the period.
         ("lines", 0.0, {(0, 0): 240, (3, 20): 240, (4, 0): 200, (11, 5): 200, (12, 5): 240}),
+        ("lines", 60.0, {(20, 3): 240, (5, 4): 200, (0, 11): 200, (9, 12): 240}),
+        # Along the sum of the coordinates.
+        ("lines", 165.0, {(0, 3): 240, (3, 1): 200, (11, 0): 200, (7, 5): 240}),
         # Of a quarter of the period as radius, in the middle of each square.
         ("dots", 0.0, {(6, 6): 240, (6, 3): 240, (6, 2): 200, (0, 0): 200, (18, 6): 240}),
         # Weights 45 across and 135 down: 45 * 35 of 45 * 35 + 135 * 23 in the upper right corner, a third.

@@ -10,7 +10,7 @@ from lxmert.data.visual_genome_texts import read_coco_ids, read_question_answers
 from lxmert.scenes import answer_list, make_scene
 from lxmert.scenes.genome import free_answer, question_answers, region_descriptions
 from tests.scenes.conftest import SPLITS, answerer
-from tests.scenes.english import NP, SIDE
+from tests.scenes.english import NP, SIDE, constraints
 
 
 def boxes_fitting(scene, phrase: str) -> list[tuple[int, int, int, int]]:
@@ -38,6 +38,7 @@ def test_region_phrases_are_true_of_their_boxes():
             if side is None:
                 assert box in boxes_fitting(scene, first)
                 continue
+            assert constraints(first) != constraints(second), region
             axis = 0 if "left" in side or "right" in side else 1
             sign = -1 if any(word in side for word in ("left", "above", "higher")) else 1
             margin = 0.08 * scene.size_hw[1 - axis]

@@ -84,9 +84,7 @@ def test_most_pairs_that_are_not_entailed_are_refuted_by_some_scene(asked_gqa: A
     refuted = Counter()
     for _, questions in asked_gqa:
         first, second = rng.sample(questions, 2)
-        if first.meaning == second.meaning or is_entailed(
-            second.meaning, second.answer, knowledge_from(first.meaning, first.answer)
-        ):
+        if is_entailed(second.meaning, second.answer, knowledge_from(first.meaning, first.answer)):
             continue
         values = values_named(rng, first, second)
         seconds = Counter()
@@ -107,7 +105,7 @@ def test_questions_drawn_from_an_answer_are_entailed_by_it(asked_gqa: AskedGqa):
             known = knowledge_from(question.meaning, question.answer)
             for meaning in entailed_meanings(question.meaning, question.answer, rng):
                 drawn = realise(meaning, picture, rng, is_balanced=False)
-                if drawn is not None and meaning != question.meaning:
+                if drawn is not None:
                     assert is_entailed(meaning, drawn.answer, known), (question, drawn)
                     compared += 1
     assert compared > 2000

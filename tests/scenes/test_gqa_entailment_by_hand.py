@@ -19,6 +19,7 @@ BIG_RED_S = (("size", "large"), ("color", "red"), ("shape", "star"))
 STAR, HEART = ObjectReference(S), ObjectReference(H)
 LEFT_ONE = ObjectReference(S, "left", H)
 LEFT_HEART = ObjectReference(H, "left", S)
+BIG_AND_RED = VerifyBoth(STAR, ("size", "large"), ("color", "red"))
 
 ENTAILED = [
     (Query(STAR, "color"), "red", Verify(STAR, "color", "red"), "yes"),
@@ -52,8 +53,10 @@ ENTAILED = [
     (Verify(STAR, "color", "red"), "no", Exist(RED_S), "no"),
     (Verify(STAR, "color", "red"), "no", Exist(BIG_RED_S), "no"),
     (Verify(STAR, "color", "red"), "no", ExistNot(S, "color", "red"), "yes"),
-    (VerifyBoth(STAR, ("size", "large"), ("color", "red")), "yes", Verify(STAR, "color", "red"), "yes"),
-    (VerifyBoth(STAR, ("size", "large"), ("color", "red")), "no", Exist(S), "yes"),
+    (BIG_AND_RED, "yes", Verify(STAR, "color", "red"), "yes"),
+    (BIG_AND_RED, "no", Exist(S), "yes"),
+    (BIG_AND_RED, "no", VerifyBoth(STAR, ("color", "red"), ("size", "large")), "no"),
+    (VerifyTwo(STAR, HEART, "color", "red"), "no", VerifyTwo(HEART, STAR, "color", "red"), "no"),
     (VerifyTwo(STAR, HEART, "color", "red"), "yes", Query(HEART, "color"), "red"),
     (Exist(RED_S), "yes", Exist(S), "yes"),
     (Exist(RED_S), "yes", ExistNot(S, "color", "blue"), "yes"),
@@ -63,7 +66,9 @@ ENTAILED = [
     (ExistNot(S, "color", "red"), "no", ExistNot(BIG_S, "color", "red"), "no"),
     (ExistNot(S, "color", "red"), "yes", Exist(S), "yes"),
     (ExistTwo("and", S, H), "yes", Exist(H), "yes"),
+    (ExistTwo("and", S, H), "no", ExistTwo("and", H, S), "no"),
     (ExistTwo("or", S, H), "no", Exist(RED_S), "no"),
+    (ExistTwo("or", S, H), "yes", ExistTwo("or", H, S), "yes"),
     (ExistRelated(RED_S, "left", H), "yes", Exist(RED_S), "yes"),
     (ExistRelated(S, "left", H), "no", ExistRelated(RED_S, "left", H), "no"),
     (VerifyRelation(STAR, "left", HEART), "yes", VerifyRelation(STAR, "right", HEART), "no"),
@@ -87,13 +92,16 @@ NOT_ENTAILED = [
     (Query(LEFT_ONE, "color"), "red", ExistRelated(RED, "left", H), "yes"),
     (Query(LEFT_ONE, "color"), "red", Query(STAR, "color"), "red"),
     *((Verify(STAR, "color", "red"), "no", Query(STAR, "color"), color) for color in ("orange", "blue")),
-    (VerifyBoth(STAR, ("size", "large"), ("color", "red")), "no", Verify(STAR, "color", "red"), "no"),
+    (BIG_AND_RED, "no", Verify(STAR, "color", "red"), "no"),
     (Exist(S), "yes", Exist(RED_S), "yes"),
     (Exist(RED_S), "no", Exist(S), "no"),
     (Exist(S), "yes", Query(STAR, "color"), "red"),
     (ExistNot(BIG_S, "color", "red"), "no", ExistNot(S, "color", "red"), "no"),
     (ExistTwo("and", S, H), "no", Exist(S), "no"),
+    (ExistTwo("and", S, H), "no", ExistTwo("and", S, RED), "no"),
     (ExistTwo("or", S, H), "yes", Exist(S), "yes"),
+    (ExistTwo("or", S, H), "yes", ExistTwo("or", S, RED), "yes"),
+    (BIG_AND_RED, "no", VerifyBoth(STAR, ("size", "large"), ("fill", "solid")), "no"),
     (ExistRelated(S, "left", H), "no", Exist(S), "no"),
     (VerifyRelation(STAR, "left", HEART), "yes", VerifyRelation(STAR, "above", HEART), "yes"),
     # Something else may be level with the heart, so that the question has no clear answer.

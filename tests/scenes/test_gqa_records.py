@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from lxmert.data.gqa import read_gqa
 from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
 from lxmert.scenes import Scene, SceneObject, make_scene
 from lxmert.scenes.gqa import GqaScene
+from lxmert.scenes.gqa.existence import Exist, ExistNot, ExistRelated
 from lxmert.scenes.gqa.records import choice_records, question_records, scene_graph
 from lxmert.scenes.gqa.templates import KINDS
+from lxmert.scenes.programs import has_values
 from lxmert.training.metrics.gqa import gqa_scores
 from tests.scenes.conftest import SPLITS, AskedGqa, answerer
 
@@ -29,6 +32,40 @@ def test_annotated_words_describe_their_annotated_object(asked_gqa: AskedGqa):
                     assert thing in reader.fitting(" ".join(piece)), (text, place)
                     marked += 1
     assert marked > 3000
+
+
+def test_annotated_words_stand_for_the_objects_that_make_the_answer_true(asked_gqa: AskedGqa):
+    """As in the real file: of several stars the one at the place, or of the value; none if none is there."""
+    checked = Counter()
+    for picture, questions in asked_gqa:
+        for question in questions:
+            meaning, is_yes = question.meaning, question.answer == "yes"
+            objects, of_answer = (
+                # In the order of the words: what is asked about comes before what it is related to.
+                [picture.scene.objects[picture.object_ids.index(text.places[place])] for place in text.places]
+                for text in (question.wording, question.full_answer)
+            )
+            if isinstance(meaning, ExistRelated):
+                *_, relate = (step.argument for step in question.semantic if step.operation == "relate")
+                ids = re.search(r"\(([\d,-]+)\)", relate)[1].split(",")
+                for found in (objects, of_answer):
+                    expected = ids[:1] if is_yes else []
+                    assert [picture.object_id(obj) for obj in found[:-1]] == expected, question
+            elif isinstance(meaning, ExistNot):
+                for found in (objects, of_answer):
+                    assert len(found) == 1 or not is_yes
+                    assert all((obj.attribute(meaning.name) != meaning.value) == is_yes for obj in found)
+            elif isinstance(meaning, Exist):  # and ExistThat
+                shapes = {value for name, value in meaning.description if name == "shape"}
+                of_shape = [obj for obj in picture.scene.objects if obj.shape in shapes]
+                assert bool(objects) == (is_yes or bool(of_shape)), question
+                assert all(has_values(obj, dict(meaning.description)) == is_yes for obj in objects)
+                assert len(of_answer) == is_yes
+            else:
+                continue
+            checked[meaning.kinds, is_yes] += 1
+    assert len(checked) == 10
+    assert min(checked.values()) > 15
 
 
 def test_choices_contain_answer_and_have_length_of_question_kind(asked_gqa: AskedGqa):

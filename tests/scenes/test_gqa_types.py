@@ -18,14 +18,18 @@ from tests.scenes.test_programs import SCENE as SCENE_OF_FOUR
 S = (("shape", "star"),)
 H = (("shape", "heart"),)
 RED_S = (("color", "red"), ("shape", "star"))
-STAR, HEART = ObjectReference(S), ObjectReference(H)
+RED = (("color", "red"),)
+STAR, HEART, RED_ONE = ObjectReference(S), ObjectReference(H), ObjectReference(RED)
 LEFT_ONE = ObjectReference(S, "left", H)
 
 # Each group is named as in a question of the real files, such as "Is the hat wet?": 06-hat_wet.
 MEANINGS = [
     (Query(STAR, "color"), "directOf", "10q-star_color", "color"),
     (Query(STAR, "hposition"), "positionQuery", "10q-star_hposition", None),
-    (Query(ObjectReference((), "left", H), "shape"), "relS", "14-heart_left,s", "shape"),
+    (Query(RED_ONE, "shape"), "categoryThat", "12q-object_red", "shape"),
+    (Query(ObjectReference((), "left", H), "shape"), "relS", "14-heart_to the left of,s", "shape"),
+    (Query(ObjectReference((), "same fill", H), "shape"), "sameRelate", "14-heart_same fill,_", "shape"),
+    (Query(ObjectReference(RED, "above", H), "shape"), "categoryRelS", "15-heart_above,s", "shape"),
     (Query(SCENE, "main color"), "mainQuery", "02q-color", "color"),
     (Verify(STAR, "color", "red"), "verifyAttr", "06-star_red", None),
     (Verify(LEFT_ONE, "color", "red"), "verifyAttrK", "06-star_red", None),
@@ -33,17 +37,28 @@ MEANINGS = [
     (Verify(SCENE, "main color", "red"), "mainVerify", "01-color_red", None),
     (Choose(STAR, "color", "red", "blue"), "chooseAttr", "10c-star_color", "color"),
     (Choose(STAR, "hposition", "left", "right"), "positionChoose.hposition", "10c-star_hposition", None),
+    (Choose(RED_ONE, "shape", "star", "heart"), "categoryThatChoose", "12c-object_red", "shape"),
+    (
+        Choose(ObjectReference((), "left", H), "shape", "star", "cross"),
+        "categoryRelSChoose",
+        "15-heart_to the left of,s",
+        "shape",
+    ),
     (Choose(SCENE, "main color", "red", "blue"), "mainChoose", "02c-color", "color"),
     (VerifyBoth(STAR, ("color", "red"), ("size", "large")), "verifyAttrs", "05-large_red", None),
     (VerifyTwo(STAR, HEART, "color", "red"), "verifyAttrAnd", "09verifyAttrAnd-heart_star", None),
     (Exist(S), "exist", "03-star", None),
     (Exist(RED_S), "existAttr", "04-star_red", None),
+    (Exist(RED), "existAttr", "04-object_red", None),
     (ExistThat(RED_S), "existThat", "04-star_red", None),
     (ExistNot(S, "color", "red"), "existAttrNot", "04-star_n#red", None),
     (ExistTwo("and", S, H), "existAnd", "09existAnd-heart_star", None),
-    (ExistTwo("or", S, H), "existOr", "09existOr-heart_star", None),
+    (ExistTwo("or", RED_S, H), "existOr", "09existOr-heart_star", None),
     (ExistRelated(RED_S, "left", H), "existRelS", "13-heart_star", None),
+    (ExistRelated(RED, "left", H), "existRelS", "13-heart_object", None),
+    (ExistRelated(H, "left", S), "existRelS", "13-star_heart", None),
     (VerifyRelation(STAR, "left", HEART), "relVerify", "13-heart_star", None),
+    (VerifyRelation(HEART, "left", STAR), "relVerify", "13-star_heart", None),
     (ChooseRelation(STAR, HEART, ("left", "right")), "relChooser", "13-heart_star", None),
     (Same(STAR, HEART, "color"), "twoSame", "09same-heart_star", None),
     (Same(STAR, HEART, "color", True), "twoDifferent", "09diff-heart_star", None),

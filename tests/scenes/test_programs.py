@@ -122,6 +122,25 @@ def test_nearest_object_is_ambiguous_below_minimum_distance_ratio():
         execute(program, scene(40, 45))
 
 
+@pytest.mark.parametrize(("side_px", "answer"), [(30, "cross"), (34, None)])
+def test_nearest_object_that_changes_between_centres_and_outlines_is_ambiguous(
+    side_px: int, answer: str | None
+):
+    """The cross is 46 px from the star's centre and 26 from its outline, the heart 54 and 29 or 27."""
+    things = (
+        scene_object("star", "red", "small", "solid", (100, 100), 20),
+        scene_object("cross", "red", "small", "solid", (100, 146), 20),
+        scene_object("heart", "red", "small", "solid", (100, 46), side_px),
+    )
+    program = [*select_unique("star"), Step("nearest", (1,)), Step("query", (2,), "shape")]
+    scene = Scene((200, 200), things, PLAIN)
+    if answer is None:
+        with pytest.raises(AmbiguousProgramError, match="equally far"):
+            execute(program, scene)
+    else:
+        assert execute(program, scene) == answer
+
+
 @pytest.mark.parametrize(
     ("others", "answer"),
     [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lxmert.scenes import Question, Scene, execute, generate_questions, make_scene
 from lxmert.scenes.captions import TEMPLATES as CAPTION_TEMPLATES
 from lxmert.scenes.captions import generate_captions
-from lxmert.scenes.programs import Step
+from lxmert.scenes.programs import Step, has_values
 from lxmert.scenes.questions import FAMILIES
 from lxmert.scenes.questions.templates import TEMPLATES
 from tests.scenes.conftest import answerer
@@ -45,6 +45,7 @@ def test_any_scene_gives_requested_number_of_distinct_short_questions(seed: int,
     scene = make_scene(random.Random(seed))
     questions = generate_questions(scene, random.Random(seed), n)
     assert len({question.text for question in questions}) == len(questions) == n
+    assert len({repr(question.program) for question in questions}) == n
     reader = answerer(scene)
     for question in questions:
         assert len(re.findall(r"\w+|[^\w\s]", question.text)) <= 18
@@ -183,6 +184,19 @@ def test_neither_of_two_descriptions_includes_the_other(asked):
                 assert not second.items() <= first.items(), question
                 compared += 1
     assert compared > 300
+
+
+def test_one_object_is_not_counted_as_both_of_two(asked):
+    is_one_object = Counter()
+    for scene, questions in asked:
+        for question in questions:
+            if question.family == "exist_and":
+                first, second = (step.argument for step in question.program if step.operation == "select")
+                fitting = [obj for obj in scene.objects if has_values(obj, first) or has_values(obj, second)]
+                is_one_object[question.answer, len(fitting) == 1] += 1
+    assert is_one_object["yes", True] == 0
+    # But the one star is there where the red thing is missing.
+    assert min(is_one_object[key] for key in (("yes", False), ("no", False), ("no", True))) > 50
 
 
 def test_objects_beside_another_are_counted_only_where_several_fit(asked):

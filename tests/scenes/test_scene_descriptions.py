@@ -16,8 +16,8 @@ from tests.scenes.conftest import SPLITS, DatasetOnDisk, answerer
 from tests.scenes.english import NP, Answerer, constraints
 
 ROOT = Path(__file__).parents[2]
-OPENING = re.compile(r"(?:there is|you see|look at|picture with) ")
-PLACE = r"(?:(?:at|on) the (?:very )?(?:(top|bottom)\b ?)?(left|right)?|away from (?:every|each) side)"
+OPENING = re.compile(r"(?:there is|you see|look at) ")
+PLACE = r"(?:at the (?:very )?(?:(top|bottom)\b ?)?(left|right)?|away from (?:every|each) side)"
 
 DescribedObject = tuple[dict[str, str], str, str]
 
@@ -90,12 +90,12 @@ def test_descriptions_differ_in_object_order_opening_words_and_joints() -> None:
     first = Counter(repr(parse_description(text)[0]) for text in texts)
     assert len(first) == 10
     openings = {OPENING.match(text.lower()).group() for text in texts}  # type: ignore[union-attr]
-    assert len(openings) == 4
+    assert len(openings) == 3
     assert all(text[0].isupper() for text in texts)
     joints = [re.findall(r", |; | and ", text) for text in texts]
     assert all(len(set(several)) == 1 for *several, _ in joints)
     ends = {(first, last) for first, *_, last in joints}
-    assert ends == {(", ", ", "), (", ", " and "), (" and ", " and "), ("; ", "; ")}
+    assert ends == {(", ", " and "), (" and ", " and "), ("; ", "; ")}
 
 
 def test_descriptions_are_stored_as_caption_files(dataset_on_disk: DatasetOnDisk) -> None:
@@ -112,4 +112,4 @@ def test_descriptions_are_stored_as_caption_files(dataset_on_disk: DatasetOnDisk
 
 def test_descriptions_of_a_seed_do_not_change_between_versions(dataset_on_disk: DatasetOnDisk) -> None:
     content = b"".join(dataset_on_disk.path(f"descriptions_{split}").read_bytes() for split in SPLITS)
-    assert hashlib.sha256(content).hexdigest()[:16] == "acbad1c0776af62e"
+    assert hashlib.sha256(content).hexdigest()[:16] == "93473bac571a68b4"

@@ -269,7 +269,7 @@ def test_commands_report_mismatched_task_output_and_layout(
     # The other task's head is not there.
     assert exit_status("eval", str(folder), str(scenes_folder), "--task", other) == 1
     assert "partly random" in capsys.readouterr().err
-    assert exit_status("predict", str(folder), str(scenes_folder), "-o", str(tmp_path / "no" / "file")) == 1
+    assert exit_status("predict", str(folder), str(scenes_folder), "-o", str(tmp_path)) == 1
     assert "cannot be written" in capsys.readouterr().err
     layout = {"gqa": "choices={split}_{part}.json", "nlvr2": "choices=null"}[task]
     assert exit_status("eval", str(folder), str(scenes_folder), "--files", layout) == 1

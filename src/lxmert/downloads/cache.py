@@ -103,7 +103,6 @@ def _mirror_url(url: str) -> str:
 def _store(content: bytes, path: Path) -> None:
     """Write a file atomically: no other process ever sees half of it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
     except OSError as error:
         raise DownloadError(

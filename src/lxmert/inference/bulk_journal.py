@@ -65,7 +65,7 @@ class AnswerJournal:
         self._descriptor = -1
         self._synced_at = time.monotonic()
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             self._lock = RankLock(folder, ranks.rank)
         except OSError as error:
             raise DataError(f"{folder}: the journal cannot be written ({error})") from error

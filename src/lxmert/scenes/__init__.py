@@ -46,7 +46,7 @@ The most frequent answer of each family is correct about one time in three.
 
 GQA questions are of GQA's five structural types (query, verify, logical, choose, compare), five semantic ones
 and some forty detailed ones (`gqa.templates`); nothing is counted. An image has ten balanced questions, of
-which the best guess by kind gets 43 % right, and eight more whose answers follow from theirs in every
+which the best guess by kind gets 42 % right, and eight more whose answers follow from theirs in every
 scene (`gqa.facts`), so that the consistency of answers can be measured.
 
 An NLVR2 sentence comes with two pairs of pictures of which it is true and two of which it is false; wherever

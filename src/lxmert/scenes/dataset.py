@@ -33,7 +33,7 @@ from lxmert.scenes.image_ids import SPLITS
 from lxmert.scenes.records import QUESTIONS_PER_IMAGE, ImageRecords
 
 FORMAT: Final = "lxmert-scenes"
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 """Incremented whenever the same seed results in other bytes of a file than before."""
 SUMMARY_FILE: Final = "scenes.json"
 UNFINISHED_FILE: Final = "scenes.unfinished.json"

@@ -132,7 +132,7 @@ def _pattern(background: Background, size_hw: tuple[int, int], rng: random.Rando
         squared = (x % period - half) ** 2 + (y % period - half) ** 2
         return np.where(squared * 16 <= period * period, 255, 0).astype(np.int32)
     if background.kind == "lines":
-        along = (x, y, x + y)[int(background.angle_deg) % 3]
+        along = (x, y, x + y)[int(background.angle_deg) // 60 % 3]
         return np.broadcast_to(np.where(along % period * 3 < period, 255, 0), size_hw).astype(np.int32)
     return np.zeros(size_hw, dtype=np.int32)
 
@@ -141,5 +141,6 @@ def _add_noise(image: Image.Image, amplitude: int, rng: random.Random) -> Image.
     """Add noise of triangular distribution, at most `amplitude` of 255 up or down."""
     pixels = np.asarray(image).astype(np.int32)
     raw = np.frombuffer(rng.randbytes(2 * pixels.size), dtype=np.uint8).reshape(2, *pixels.shape)
-    noise = (raw[0].astype(np.int32) - raw[1]) * amplitude // 255
+    # 127 more, so that the quotient is rounded rather than floored.
+    noise = ((raw[0].astype(np.int32) - raw[1]) * amplitude + 127) // 255
     return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))

@@ -38,6 +38,10 @@ class SceneView:
         """Number of objects that a description fits."""
         return self.counts.get(description, 0)
 
+    def matching(self, description: Description) -> set[int]:
+        """Indices of the objects that a description fits."""
+        return {k for k, fitting in enumerate(self._descriptions_by_object) if description in fitting}
+
     def sample_reference(
         self, rng: random.Random, exclude: Collection[str] = (), exclude_object: SceneObject | None = None
     ) -> tuple[SceneObject, Description] | None:
@@ -94,6 +98,11 @@ class SceneView:
 def describe(obj: SceneObject, names: Sequence[str]) -> Description:
     """Describe an object by these attributes, given in the order of `ATTRIBUTES`."""
     return tuple((name, obj.attribute(name)) for name in names)
+
+
+def includes(description: Description, other: Description) -> bool:
+    """Whether all that the first description fits, the other one fits too: "red star" and "star"."""
+    return set(other) <= set(description)
 
 
 def to_description(values: Mapping[str, str]) -> Description:

@@ -23,8 +23,8 @@ beside         objects, object ->   "left", "right", "above", "below": those of 
                objects              that lie there as seen from the one object
 is_beside      object ×2 -> truth   the same relation of the first object to the second
 half           object -> word       "horizontal": left or right; "vertical": top or bottom
-nearest,       object -> object     distance of the centres, the object itself aside
-farthest
+nearest,       object -> object     distance of the centres, the object itself aside, if that
+farthest                            of the outlines gives the same
 outermost      objects -> object    "left", "right", "above", "below": the leftmost, ...
 extreme        objects -> object    "largest" or "smallest" by the longer side of the box
 most_common    -> word              attribute: its most frequent value in the scene
@@ -54,6 +54,8 @@ DISTANCE_RATIO: Final = 1.15
 """Minimum ratio of the two distances that decide nearest and farthest, in pixels."""
 UNIT_DISTANCE_RATIO: Final = 1.05
 """The same with the picture scaled to a square, so that its proportions never decide."""
+GAP_MARGIN_PX: Final = 2.0
+"""Minimum difference, in the same order, of the distances between outlines."""
 AXES: Final[dict[str, tuple[int, int]]] = {
     "left": (0, -1),
     "right": (0, 1),
@@ -213,13 +215,18 @@ def _by_distance(scene: Scene, origin: SceneObject, sign: int) -> SceneObject:
     def unit(obj: SceneObject) -> float:
         return math.hypot(offset(scene, "right", obj, origin), offset(scene, "below", obj, origin))
 
+    def gap(obj: SceneObject) -> float:
+        """The distance of the outlines, as if both objects were circles."""
+        return pixels(obj) - (obj.diameter_px + origin.diameter_px) / 2
+
     others = sorted((obj for obj in scene.objects if obj is not origin), key=lambda o: sign * pixels(o))
     if len(others) < 2:
         raise AmbiguousProgramError("nearest and farthest need at least two candidates")
     best = others[0]
     for other in others[1:]:
         near, far = (best, other) if sign > 0 else (other, best)
-        if pixels(far) < DISTANCE_RATIO * pixels(near) or unit(far) < UNIT_DISTANCE_RATIO * unit(near):
+        is_close = pixels(far) < DISTANCE_RATIO * pixels(near) or gap(far) < gap(near) + GAP_MARGIN_PX
+        if is_close or unit(far) < UNIT_DISTANCE_RATIO * unit(near):
             raise AmbiguousProgramError("two objects are about equally far")
     return best
 

@@ -17,12 +17,11 @@ from lxmert.scenes.world import Scene, SceneObject
 
 DESCRIPTIONS: Final = 3
 """Descriptions of an image."""
-OPENINGS: Final = ("There is", "You see", "Look at", "Picture with")
-SEPARATORS: Final = ((", ", ", "), (", ", " and "), (" and ", " and "), ("; ", "; "))
+OPENINGS: Final = ("There is", "You see", "Look at")
+SEPARATORS: Final = ((", ", " and "), (" and ", " and "), ("; ", "; "))
 """Text between the objects, and before the last one."""
 COLUMNS: Final = ("left", "", "right")
 ROWS: Final = ("top", "", "bottom")
-PREPOSITIONS: Final = ("at the", "on the")
 MIDDLE: Final = ("away from every side", "away from each side")
 """The place of an object at no side; the made world's older models have no word for the middle."""
 
@@ -30,7 +29,7 @@ MIDDLE: Final = ("away from every side", "away from each side")
 def generate_descriptions(scene: Scene, rng: random.Random) -> list[str]:
     """Different sentences about all objects of a scene, of 10 words and marks for each object and 2 more."""
     sentences: dict[str, None] = {}
-    # Two objects can be ordered and worded in hundreds of ways, so this terminates.
+    # Two objects can be ordered and worded in dozens of ways, so this terminates.
     while len(sentences) < DESCRIPTIONS:
         sentences.setdefault(_sentence(scene, rng))
     return list(sentences)
@@ -39,22 +38,21 @@ def generate_descriptions(scene: Scene, rng: random.Random) -> list[str]:
 def _sentence(scene: Scene, rng: random.Random) -> str:
     opening = rng.choice(OPENINGS)
     separator, last_separator = rng.choice(SEPARATORS)
-    preposition = rng.choice(PREPOSITIONS)
     parts = [
-        f"{with_article(phrase(describe(obj, ATTRIBUTES), rng))} {_place(scene, obj, preposition, rng)}"
+        f"{with_article(phrase(describe(obj, ATTRIBUTES), rng))} {_place(scene, obj, rng)}"
         for obj in shuffled(rng, scene.objects)
     ]
     return f"{opening} {separator.join(parts[:-1])}{last_separator}{parts[-1]}."
 
 
-def _place(scene: Scene, obj: SceneObject, preposition: str, rng: random.Random) -> str:
+def _place(scene: Scene, obj: SceneObject, rng: random.Random) -> str:
     """The words for the one of nine fields of the picture that contains an object's centre."""
     height, width = scene.size_hw
     x, y = obj.center_px
     sides = [side for side in (ROWS[_third(y / height)], COLUMNS[_third(x / width)]) if side]
     if not sides:
         return rng.choice(MIDDLE)
-    return " ".join([preposition, *(["very"] if len(sides) == 1 else []), *sides])
+    return " ".join(["at the", *(["very"] if len(sides) == 1 else []), *sides])
 
 
 def _third(position: float) -> int:

@@ -157,8 +157,11 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
     Raises:
         DataError: It is refused.
     """
-    if not output.absolute().parent.is_dir() or output.is_dir():
-        raise DataError(f"{output} cannot be written: its folder does not exist, or it is itself a folder")
+    if output.is_dir():
+        raise DataError(f"{output} cannot be written: it is a folder")
+    existing = next(parent for parent in output.absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise DataError(f"{output} cannot be written: {existing} is not a folder that you may write to")
     has_journal = journal_folder(output).is_dir()
     if fault := overwrite_fault(output, overwrite=overwrite or has_journal):
         raise DataError(fault)

@@ -144,7 +144,6 @@ def export_original(
     )
     report.require_complete()
     wrap = not architecture.is_finetuned if data_parallel is None else data_parallel
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     original = {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched}
     with open_atomic(checkpoint) as file:
         torch.save(original, file)

@@ -32,7 +32,7 @@ def model_of(models: Path, tiny_values: dict[str, Any]) -> Callable[[str], Path]
     def make(task: str) -> Path:
         folder = models / task
         if not folder.exists():
-            torch.manual_seed(4)
+            torch.manual_seed(6)
             prepared = prepare_task(
                 get_task(task), FinetuneRecipe.from_dict(recipe_values(task, tiny_values))
             )
@@ -40,6 +40,8 @@ def model_of(models: Path, tiny_values: dict[str, Any]) -> Callable[[str], Path]
                 for name, weights in prepared.model.named_parameters():
                     if name.endswith("logit_fc.3.weight"):
                         weights.normal_()
+                    elif task == "nlvr2" and name.endswith(("value.weight", "dense.weight")):
+                        weights *= 5  # Of its two answers smaller ones always give the same.
             prepared.model.save_pretrained(folder)
             prepared.processor.save_pretrained(folder)
         return folder

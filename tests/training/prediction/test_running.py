@@ -73,6 +73,19 @@ def test_batched_answers_equal_those_of_one_example_at_a_time(
     assert len(set(expected)) > 1
 
 
+def test_missing_folders_of_output_are_created_and_a_folder_is_refused(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
+) -> None:
+    words = [model_of("vqa"), scenes_folder, "-q", "--limit", 3, "-o"]
+    output = tmp_path / "new" / "folder" / "answers.json"
+    assert predict(*words, output)[0] == 0
+    assert len(json.loads(output.read_text())) == 3
+    status, _, err = predict(*words, output.parent)
+    assert (status, err) == (1, f"lxmert: error: {output.parent} cannot be written: it is a folder\n")
+    status, _, err = predict(*words, output / "more" / "answers.json")
+    assert (status, f"{output} is not a folder that you may write to" in err) == (1, True)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_interrupted_run_continues_to_identical_file(
     task: str,

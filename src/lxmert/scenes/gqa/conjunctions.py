@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lxmert.scenes.gqa.facts import Fact, HasValue, LacksValue
+from lxmert.scenes.gqa.facts import AnyOf, Fact, HasValue, LacksValue
 from lxmert.scenes.gqa.meaning import Meaning, group_noun
 from lxmert.scenes.gqa.properties import operation
 from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
@@ -41,14 +41,10 @@ class VerifyBoth(Meaning):
         program.add("and", "", *parts)
 
     def implied_facts(self, answer: str) -> list[Fact]:
-        return (
-            [HasValue(self.reference, *pair) for pair in (self.first, self.second)] if answer == "yes" else []
-        )
-
-    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
+        pairs = (self.first, self.second)
         if answer == "yes":
-            return [self.implied_facts(answer)]
-        return [[LacksValue(self.reference, *pair)] for pair in (self.first, self.second)]
+            return [HasValue(self.reference, *pair) for pair in pairs]
+        return [AnyOf(frozenset(LacksValue(self.reference, *pair) for pair in pairs))]
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         return {
@@ -80,7 +76,8 @@ class VerifyTwo(Meaning):
 
     @property
     def local_group(self) -> str:
-        return f"09verifyAttrAnd-{'_'.join(sorted(group_noun(reference) for reference in self.references))}"
+        nouns = sorted(group_noun(reference.description) for reference in self.references)
+        return f"09verifyAttrAnd-{'_'.join(nouns)}"
 
     @property
     def references(self) -> tuple[ObjectReference, ...]:
@@ -94,16 +91,11 @@ class VerifyTwo(Meaning):
         program.add("and", "", *parts)
 
     def implied_facts(self, answer: str) -> list[Fact]:
-        return (
-            [HasValue(reference, self.name, self.value) for reference in self.references]
-            if answer == "yes"
-            else []
-        )
-
-    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
         if answer == "yes":
-            return [self.implied_facts(answer)]
-        return [[LacksValue(reference, self.name, self.value)] for reference in self.references]
+            return [HasValue(reference, self.name, self.value) for reference in self.references]
+        return [
+            AnyOf(frozenset(LacksValue(reference, self.name, self.value) for reference in self.references))
+        ]
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         words: dict[str, TextPieces | str] = {

@@ -35,7 +35,7 @@ def is_entailed(meaning: Meaning, answer: str, known: KnowledgeBase) -> bool:
     """Whether a question has this answer in every scene of which so much is known."""
     if not all(known.entails(Unique(reference)) for reference in meaning.references):
         return False
-    return any(all(map(known.entails, facts)) for facts in meaning.sufficient_facts(answer))
+    return all(map(known.entails, meaning.sufficient_facts(answer)))
 
 
 def entailed_meanings(meaning: Meaning, answer: str, rng: random.Random) -> list[Meaning]:

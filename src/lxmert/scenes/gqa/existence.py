@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lxmert.scenes.gqa.facts import (
     AllHaveValue,
+    AnyOf,
     Exists,
     ExistsAt,
     ExistsWithOtherValue,
@@ -15,16 +16,13 @@ from lxmert.scenes.gqa.facts import (
     NotExistsAt,
     RelativeLocation,
 )
-from lxmert.scenes.gqa.meaning import Meaning
+from lxmert.scenes.gqa.meaning import Meaning, group_description, group_noun
 from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
 from lxmert.scenes.gqa.semantics import DIRECTIONS
 from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_annotated
 from lxmert.scenes.object_descriptions import Description
-
-
-def _group(description: Description) -> str:
-    values = dict(description)
-    return "_".join([values.pop("shape", "object"), *values.values()])
+from lxmert.scenes.questions.family import predicate
+from lxmert.scenes.world import SceneObject
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Exist(Meaning):
 
     @property
     def local_group(self) -> str:
-        return f"{'03' if len(self.description) == 1 else '04'}-{_group(self.description)}"
+        return f"{'03' if self.kinds == ('exist',) else '04'}-{group_description(self.description)}"
 
     def add_steps(self, program: ProgramBuilder) -> None:
         program.add("exist", "?", program.select(self.description))
@@ -53,7 +51,7 @@ class Exist(Meaning):
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         if answer == "yes":
             return fill_annotated("yes, there is {a}.", {"a": wording.a(self.description)})
-        return fill_annotated("no, there is no {one}.", {"one": wording.one(self.description)})
+        return fill_annotated("no, there is no {one}.", {"one": wording.one(self.description, ())})
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,13 @@ class ExistThat(Exist):
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         (name, value), *rest = self.description
-        return {**Exist(tuple(rest)).fillers(wording), "value": wording.value(name, value)}
+        # If none is red, the words stand for another star.
+        meant = wording.gqa_scene.matching(self.description) or None
+        return {
+            "a": wording.a(tuple(rest), meant),
+            "many": wording.many(tuple(rest), meant),
+            "value": wording.value(name, value),
+        }
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class ExistNot(Meaning):
 
     @property
     def local_group(self) -> str:
-        return f"04-{_group(self.description)}_n#{self.value}"
+        return f"04-{group_description(self.description)}_n#{self.value}"
 
     def add_steps(self, program: ProgramBuilder) -> None:
         last = program.add(f"filter {self.name}", f"not({self.value})", program.select(self.description))
@@ -94,16 +98,25 @@ class ExistNot(Meaning):
         return [kind(frozenset(self.description), self.name, self.value)]
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
-        words: dict[str, TextPieces | str] = {
-            "a": wording.a(self.description),
-            "many": wording.many(self.description),
+        meant = self._meant(wording.gqa_scene)
+        return {
+            "a": wording.a(self.description, meant),
+            "many": wording.many(self.description, meant),
+            "value": wording.value(self.name, self.value),
+            "values": wording.value(self.name, self.value, plural=True),
         }
-        return {**words, "value": wording.value(self.name, self.value)}
 
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         start = "yes, there is {a}" if answer == "yes" else "no, there is no {one}"
-        words = {"a": wording.a(self.description), "one": wording.one(self.description)}
-        return fill_annotated(f"{start} that is not {{value}}.", {**words, "value": self.value})
+        meant = self._meant(gqa_scene)
+        words = {"a": wording.a(self.description, meant), "one": wording.one(self.description, meant)}
+        value = predicate(self.name, self.value)
+        return fill_annotated(f"{start} that is not {{value}}.", {**words, "value": value})
+
+    def _meant(self, gqa_scene: GqaScene) -> list[SceneObject]:
+        """The objects that the words stand for: those of another value or, if there are none, of this one."""
+        objects = gqa_scene.matching(self.description)
+        return [obj for obj in objects if obj.attribute(self.name) != self.value] or objects
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,7 @@ class ExistRelated(Meaning):
 
     @property
     def local_group(self) -> str:
-        return f"13-{'_'.join(sorted((_group(self.description[-1:]), _group(self.origin[-1:]))))}"
+        return f"13-{group_noun(self.origin)}_{group_noun(self.description)}"
 
     @property
     def references(self) -> tuple[ObjectReference, ...]:
@@ -140,14 +153,15 @@ class ExistRelated(Meaning):
             else [NotExistsAt(values, location)]
         )
 
-    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
-        return [self.implied_facts(answer)[:1]]
+    def sufficient_facts(self, answer: str) -> list[Fact]:
+        return self.implied_facts(answer)[:1]
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        related = wording.gqa_scene.related(self.description, self.relation, self.origin)
         return {
-            "a": wording.a(self.description),
-            "one": wording.one(self.description),
-            "many": wording.many(self.description),
+            "a": wording.a(self.description, related),
+            "one": wording.one(self.description, related),
+            "many": wording.many(self.description, related),
             "side": wording.side(self.relation),
             "origin": wording.the(ObjectReference(self.origin)),
         }
@@ -172,7 +186,7 @@ class ExistTwo(Meaning):
 
     @property
     def local_group(self) -> str:
-        return f"09{self.kinds[0]}-{'_'.join(sorted((_group(self.first), _group(self.second))))}"
+        return f"09{self.kinds[0]}-{'_'.join(sorted(map(group_noun, (self.first, self.second))))}"
 
     def add_steps(self, program: ProgramBuilder) -> None:
         parts = [
@@ -182,18 +196,10 @@ class ExistTwo(Meaning):
         program.add(self.operation, "", *parts)
 
     def implied_facts(self, answer: str) -> list[Fact]:
-        return self._facts_of_each(answer) if self._implies_both(answer) else []
-
-    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
-        facts = self._facts_of_each(answer)
-        return [facts] if self._implies_both(answer) else [[fact] for fact in facts]
-
-    def _implies_both(self, answer: str) -> bool:
-        return answer == ("yes" if self.operation == "and" else "no")
-
-    def _facts_of_each(self, answer: str) -> list[Fact]:
         kind = Exists if answer == "yes" else NotExists
-        return [kind(frozenset(one)) for one in (self.first, self.second)]
+        of_each: list[Fact] = [kind(frozenset(one)) for one in (self.first, self.second)]
+        tells_of_both = answer == ("yes" if self.operation == "and" else "no")
+        return of_each if tells_of_both else [AnyOf(frozenset(of_each))]
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         return {
@@ -214,7 +220,7 @@ class ExistTwo(Meaning):
                 {"a": wording.a(self.first), "a2": wording.a(self.second)},
             )
         if not present:
-            words = {"one": wording.one(self.first), "one2": wording.one(self.second)}
+            words = {"one": wording.one(self.first, ()), "one2": wording.one(self.second, ())}
             return fill_annotated(f"{answer}, there is no {{one}} and no {{one2}}.", words)
-        words = {"a": wording.a(present[0]), "one": wording.one(missing[0])}
+        words = {"a": wording.a(present[0]), "one": wording.one(missing[0], ())}
         return fill_annotated(f"{answer}, there is {{a}} but no {{one}}.", words)

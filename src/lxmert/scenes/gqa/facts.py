@@ -136,6 +136,13 @@ class Larger(Fact):
     other: ObjectReference
 
 
+@dataclass(frozen=True)
+class AnyOf(Fact):
+    """At least one of the facts is true."""
+
+    facts: frozenset[Fact]
+
+
 class KnowledgeBase:
     """Some facts and what follows from them.
 
@@ -182,6 +189,8 @@ class KnowledgeBase:
                 )
             case NotExistsAt(values, location):
                 return any(known.values <= values and known.location == location for known in self._absent_at)
+            case AnyOf(facts):
+                return any(map(self.entails, facts))
         return False
 
     def _add(self, fact: Fact) -> None:

@@ -14,6 +14,7 @@ from lxmert.scenes.gqa.semantics import Semantic, execute_semantic
 from lxmert.scenes.gqa.templates import KINDS
 from lxmert.scenes.gqa.wording import AnnotatedText, Wording, fill_annotated
 from lxmert.scenes.programs import AmbiguousProgramError
+from lxmert.scenes.questions.family import usable_templates
 from lxmert.scenes.questions.generation import WORDS_MAX, split_words
 
 BALANCED: Final = 10
@@ -131,9 +132,10 @@ def realise(
         return None
     kind_choice, template_choice = choice or (rng.random(), rng.random())
     kind = meaning.kinds[int(kind_choice * len(meaning.kinds))]
-    templates = KINDS[kind].templates
     wording = Wording(gqa_scene, rng)
-    question_text = fill_annotated(templates[int(template_choice * len(templates))], meaning.fillers(wording))
+    fillers = meaning.fillers(wording)
+    templates = usable_templates(KINDS[kind].templates, has_quality="quality" in fillers)
+    question_text = fill_annotated(templates[int(template_choice * len(templates))], fillers)
     if len(split_words(question_text.text)) > WORDS_MAX:
         return None
     full_answer = meaning.full_answer(answer, gqa_scene, wording)

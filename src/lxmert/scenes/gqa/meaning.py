@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from lxmert.scenes.gqa.facts import Fact
 from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
 from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording
+from lxmert.scenes.object_descriptions import Description
 
 YES_NO = ("yes", "no")
 
@@ -41,9 +42,9 @@ class Meaning(ABC):
     def implied_facts(self, answer: str) -> list[Fact]:
         """The facts that the answer implies, besides the existence of the `references`."""
 
-    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
-        """Sets of facts, each sufficient to conclude the answer if the `references` exist."""
-        return [self.implied_facts(answer)]
+    def sufficient_facts(self, answer: str) -> list[Fact]:
+        """The facts that suffice to conclude the answer if the `references` exist."""
+        return self.implied_facts(answer)
 
     @abstractmethod
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
@@ -66,6 +67,11 @@ class Meaning(ABC):
         return None
 
 
-def group_noun(reference: ObjectReference) -> str:
+def group_noun(description: Description) -> str:
     """The name of an object in a group's name: its shape, or "object"."""
-    return dict(reference.description).get("shape", "object")
+    return dict(description).get("shape", "object")
+
+
+def group_description(description: Description) -> str:
+    """The name of described objects in a group's name: "star", "object_red"; in GQA of one value at most."""
+    return "_".join([group_noun(description), *(value for name, value in description if name != "shape")])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lxmert.scenes.gqa.facts import Fact, HasValue, LacksValue
-from lxmert.scenes.gqa.meaning import YES_NO, Meaning, group_noun
+from lxmert.scenes.gqa.meaning import YES_NO, Meaning, group_description, group_noun
 from lxmert.scenes.gqa.references import (
     PLACE_PROPERTIES,
     PROPERTY_VALUES,
@@ -16,8 +16,9 @@ from lxmert.scenes.gqa.references import (
     ObjectReference,
     ProgramBuilder,
 )
+from lxmert.scenes.gqa.semantics import DIRECTIONS
 from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_annotated
-from lxmert.scenes.questions.family import predicate
+from lxmert.scenes.questions.family import attribute_fillers, predicate
 
 _LOCATION_SENTENCES = {
     "hposition": "{the} is on the {value} of the picture.",
@@ -34,8 +35,9 @@ def _sentence(
     reference: ObjectReference, name: str, value: str, wording: Wording, start: str = ""
 ) -> AnnotatedText:
     if reference == SCENE:
+        shown = f"the {value}" if name == "main shape" else value
         return fill_annotated(
-            f"{start}the most common {name.removeprefix('main ')} is {{value}}.", {"value": value}
+            f"{start}the most common {name.removeprefix('main ')} is {{value}}.", {"value": shown}
         )
     template = start + _LOCATION_SENTENCES.get(name, "{the} is {value}.")
     shown = value if name in PLACE_PROPERTIES else predicate(name, value)
@@ -55,8 +57,8 @@ class _SingleObjectMeaning(Meaning):
     def common_fillers(self, wording: Wording) -> dict[str, TextPieces | str]:
         """The fillers that all of them use."""
         if self.reference == SCENE:
-            return {"attribute": self.name.removeprefix("main ")}
-        return {"the": wording.the(self.reference), "attribute": self.name}
+            return {**attribute_fillers(self.name.removeprefix("main "))}
+        return {"the": wording.the(self.reference), **attribute_fillers(self.name)}
 
     def answer_object_id(self, answer: str, gqa_scene: GqaScene) -> str | None:
         is_name = self.name == "shape" and answer not in YES_NO
@@ -66,11 +68,19 @@ class _SingleObjectMeaning(Meaning):
 class _ValueMeaning(_SingleObjectMeaning):
     """The common part of Query and Choose, whose answer is a value."""
 
-    def group(self, start: str, of_scene: str) -> str:
-        """GQA's name of a group: a number for the kind of question, the object, the property."""
+    def group(self, form: str) -> str:
+        """GQA's name of a group; `form` is "q" for an open question, "c" for a choice."""
+        described, relation = self.reference.description, self.reference.relation
         if self.reference == SCENE:
-            return f"{of_scene}-{self.name.removeprefix('main ')}"
-        return f"{start}-{group_noun(self.reference)}_{self.name}"
+            return f"02{form}-{self.name.removeprefix('main ')}"
+        if self.name != "shape":
+            return f"10{form}-{group_noun(described)}_{self.name}"
+        if relation is None:
+            return f"12{form}-{group_description(described)}"
+        related = f"{relation},_" if relation.startswith(SAME) else f"{DIRECTIONS[relation]},s"
+        return (
+            f"{'14' if form == 'q' and not described else '15'}-{group_noun(self.reference.origin)}_{related}"
+        )
 
     @property
     def global_group(self) -> str | None:
@@ -108,10 +118,7 @@ class Query(_ValueMeaning):
 
     @property
     def local_group(self) -> str:
-        if self.reference.relation is not None and self.name == "shape":
-            origin = dict(self.reference.origin).get("shape", "object")
-            return f"14-{origin}_{self.reference.relation},s"
-        return self.group("10q", "02q")
+        return self.group("q")
 
     def add_steps(self, program: ProgramBuilder) -> None:
         program.add(
@@ -119,13 +126,15 @@ class Query(_ValueMeaning):
         )
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
-        fillers = self.common_fillers(wording)
-        if self.kinds[0] in ("relS", "sameRelate"):
-            relation = self.reference.relation or ""
-            fillers["origin"] = wording.the(ObjectReference(self.reference.origin))
-            fillers["side"] = wording.side(relation)
-            fillers["attribute"] = relation.removeprefix(SAME)
-        return fillers
+        relation = self.reference.relation or ""
+        origin = ObjectReference(self.reference.origin)
+        match self.kinds[0]:
+            case "relS":
+                return {"side": wording.side(relation), "origin": wording.the(origin)}
+            case "sameRelate":
+                return {**attribute_fillers(relation.removeprefix(SAME)), "origin": wording.the(origin)}
+            case _:
+                return self.common_fillers(wording)
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         values = PROPERTY_VALUES[self.name]
@@ -157,7 +166,7 @@ class Verify(_SingleObjectMeaning):
     def local_group(self) -> str:
         if self.reference == SCENE:
             return f"01-{self.name.removeprefix('main ')}_{self.value}"
-        return f"06-{group_noun(self.reference)}_{self.value}"
+        return f"06-{group_noun(self.reference.description)}_{self.value}"
 
     def add_steps(self, program: ProgramBuilder) -> None:
         program.add(operation("verify", self.name), self.value, program.select_reference(self.reference))
@@ -196,7 +205,7 @@ class Choose(_ValueMeaning):
 
     @property
     def local_group(self) -> str:
-        return self.group("10c", "02c")
+        return self.group("c")
 
     def add_steps(self, program: ProgramBuilder) -> None:
         found = program.select_reference(self.reference)

@@ -126,11 +126,6 @@ class GqaScene:
         """The id of an object."""
         return self.object_ids[self.scene.objects.index(obj)]
 
-    def first_object_id(self, description: Description) -> str | None:
-        """The id of the first object that fits."""
-        matching = self.matching(description)
-        return self.object_id(matching[0]) if matching else None
-
 
 class ProgramBuilder:
     """A program being written."""

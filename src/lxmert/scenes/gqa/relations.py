@@ -14,6 +14,7 @@ from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuild
 from lxmert.scenes.gqa.semantics import DIRECTIONS
 from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_annotated
 from lxmert.scenes.object_descriptions import Description
+from lxmert.scenes.questions.family import attribute_fillers
 
 
 class _TwoObjectMeaning(Meaning):
@@ -29,7 +30,7 @@ class _TwoObjectMeaning(Meaning):
     @property
     def pair(self) -> str:
         """The two objects in the name of a group."""
-        return "_".join(sorted((group_noun(self.first), group_noun(self.second))))
+        return "_".join(sorted(group_noun(reference.description) for reference in self.references))
 
     def common_fillers(self, wording: Wording) -> dict[str, TextPieces | str]:
         """The fillers for the two objects."""
@@ -45,7 +46,7 @@ class _RelationMeaning(_TwoObjectMeaning):
 
     @property
     def local_group(self) -> str:
-        return f"13-{self.pair}"
+        return f"13-{group_noun(self.second.description)}_{group_noun(self.first.description)}"
 
     def implied_facts(self, answer: str) -> list[Fact]:
         return [facts.Related(self.first.values, self.relation_for(answer), self.second.values)]
@@ -141,7 +142,7 @@ class Same(_TwoObjectMeaning):
         return [facts.SameValue(frozenset(self.references), self.name, same)]
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
-        return {**self.common_fillers(wording), "attribute": self.name, "attributes": f"{self.name}s"}
+        return {**self.common_fillers(wording), **attribute_fillers(self.name)}
 
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         return two_values_sentence(answer, self.references, self.name, gqa_scene, wording)
@@ -161,11 +162,7 @@ class AllSame(Meaning):
 
     @property
     def local_group(self) -> str:
-        return f"07{'different' if self.different else 'same'}-all{self._kind}"
-
-    @property
-    def _kind(self) -> str:
-        return dict(self.description).get("shape", "object")
+        return f"07{'different' if self.different else 'same'}-all{group_noun(self.description)}"
 
     def add_steps(self, program: ProgramBuilder) -> None:
         program.add("different" if self.different else "same", self.name, program.select(self.description))
@@ -175,8 +172,7 @@ class AllSame(Meaning):
         return [facts.AllSameValue(frozenset(self.description), self.name, same)]
 
     def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
-        words: dict[str, TextPieces | str] = {"many": wording.many(self.description)}
-        return {**words, "attribute": self.name, "attributes": f"{self.name}s"}
+        return {"many": wording.many(self.description), **attribute_fillers(self.name)}
 
     def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         same = (answer == "yes") != self.different
@@ -225,7 +221,7 @@ class Larger(_TwoObjectMeaning):
         return fill_annotated("{the} is larger than {the2}.", words)
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
-        names = [group_noun(reference) for reference in self.references]
+        names = [group_noun(reference.description) for reference in self.references]
         return names, names
 
     def blind_guess(self, answer: str) -> str:

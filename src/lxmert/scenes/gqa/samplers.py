@@ -210,6 +210,7 @@ _DESCRIPTIONS: Final = (
 )
 _NAMED_BESIDE: Final = (("shape", "beside"), ("shape", "beside", "color"), ("shape", "beside", "fill"))
 
+# As in VQA, questions that compare are asked more often than in the real files, because they are learnt last.
 SAMPLERS: Final = (
     MeaningSampler(_query, 14, (*_forms("color", "color", "size", "fill", "hposition"), *_BESIDE)),
     MeaningSampler(_query, 12, (("shape",), *_NAMED_BESIDE)),
@@ -240,7 +241,7 @@ SAMPLERS: Final = (
     ),
     MeaningSampler(_choose, 1, _forms("main color")),
     MeaningSampler(_choose_relation, 3, ((),)),
-    MeaningSampler(_same, 5, (*_forms(*ATTRIBUTES), *((name, "different") for name in ATTRIBUTES))),
+    MeaningSampler(_same, 8, (*_forms(*ATTRIBUTES), *((name, "different") for name in ATTRIBUTES))),
     MeaningSampler(
         _all_same,
         2,

@@ -3,7 +3,8 @@
 The names are GQA's own for `types.detailed` if it has such questions; the part after a dot is not stored.
 Placeholders: {the}, {the2} an object with "the"; {a}, {a2} a description with its indefinite article;
 {many}, {many2} in the plural; {origin} what a relation refers to, with "the"; {side} a spatial relation;
-{attribute}, {attributes} an attribute's name; {value}, {value2} values as predicates ("red", "a star").
+{attribute}, {attributes} an attribute's name, {quality} that of one which a thing is rather than has (not the
+fill); {value}, {value2} values as predicates ("red", "a star"), {values} one in the plural ("stars").
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Kind:
 
 
 _WHAT: Final = (
-    "what {attribute} is {the}?",
+    "what {quality} is {the}?",
     "what is the {attribute} of {the}?",
 )
 _IS: Final = ("is {the} {value}?", "is it true that {the} is {value}?")
@@ -43,9 +44,7 @@ _THERE: Final = (
 
 KINDS: Final[dict[str, Kind]] = {
     "directOf": Kind("query", "attr", _WHAT),
-    "directWhich": Kind(
-        "query", "attr", ("which {attribute} is {the}?", "which {attribute} does {the} have?")
-    ),
+    "directWhich": Kind("query", "attr", ("which {quality} is {the}?", "which {attribute} does {the} have?")),
     "how.size": Kind("query", "attr", ("how big is {the}?", "how large is {the}?")),
     "how.fill": Kind("query", "attr", ("how is {the} filled?",)),
     "positionQuery": Kind(
@@ -59,14 +58,14 @@ KINDS: Final[dict[str, Kind]] = {
         ("what is {the}?", "what kind of object is {the}?", "what is {the} called?"),
     ),
     "relS": Kind("query", "rel", ("what is {side} {origin}?", "which object is {side} {origin}?")),
-    "categoryRelS": Kind("query", "rel", ("what is {the}?", "what shape is {the}?")),
+    "categoryRelS": Kind("query", "rel", ("what kind of object is {the}?", "what shape is {the}?")),
     "sameRelate": Kind(
         "query",
         "rel",
         (
             "what has the same {attribute} as {origin}?",
             "which object has the same {attribute} as {origin}?",
-            "what is the same {attribute} as {origin}?",
+            "what is the same {quality} as {origin}?",
         ),
     ),
     "mainQuery": Kind(
@@ -105,7 +104,7 @@ KINDS: Final[dict[str, Kind]] = {
         (
             "is there {a} that is not {value}?",
             "do you see {a} that is not {value}?",
-            "are there any {many} that are not {value}?",
+            "are there any {many} that are not {values}?",
         ),
     ),
     "existRelS": Kind(
@@ -154,7 +153,7 @@ KINDS: Final[dict[str, Kind]] = {
     "chooseAttr": Kind(
         "choose",
         "attr",
-        ("is {the} {value} or {value2}?", "what {attribute} is {the}, {value} or {value2}?"),
+        ("is {the} {value} or {value2}?", "what {quality} is {the}, {value} or {value2}?"),
     ),
     "positionChoose.hposition": Kind(
         "choose",
@@ -176,7 +175,9 @@ KINDS: Final[dict[str, Kind]] = {
         "choose", "cat", ("what is {the}, {value} or {value2}?", "is {the} {value} or {value2}?")
     ),
     "categoryRelSChoose": Kind(
-        "choose", "rel", ("what is {the}, {value} or {value2}?", "is {the} {value} or {value2}?")
+        "choose",
+        "rel",
+        ("what kind of object is {the}, {value} or {value2}?", "is {the} {value} or {value2}?"),
     ),
     "mainChoose": Kind(
         "choose",
@@ -200,7 +201,7 @@ KINDS: Final[dict[str, Kind]] = {
         (
             "do {the} and {the2} have the same {attribute}?",
             "does {the} have the same {attribute} as {the2}?",
-            "are both {the} and {the2} the same {attribute}?",
+            "are both {the} and {the2} the same {quality}?",
         ),
     ),
     "twoDifferent": Kind(
@@ -214,7 +215,7 @@ KINDS: Final[dict[str, Kind]] = {
     "sameAll": Kind(
         "compare",
         "attr",
-        ("do all the {many} have the same {attribute}?", "are all the {many} the same {attribute}?"),
+        ("do all the {many} have the same {attribute}?", "are all the {many} the same {quality}?"),
     ),
     "differentAll": Kind(
         "compare",

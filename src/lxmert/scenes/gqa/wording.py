@@ -13,6 +13,7 @@ from lxmert.scenes.gqa.references import SAME, GqaScene, ObjectReference
 from lxmert.scenes.lexicon import RELATIONS, WORDS, with_article
 from lxmert.scenes.object_descriptions import Description, phrase
 from lxmert.scenes.questions.family import predicate
+from lxmert.scenes.world import SceneObject
 
 TextPieces = Sequence[tuple[str, str | None]]
 """Pieces of text, each with the id of the object it stands for, if any."""
@@ -53,32 +54,49 @@ class Wording:
     Args:
         gqa_scene: The picture of the objects.
         rng: Source of randomness for synonyms, generic nouns and names of relations.
+
+    Attributes:
+        gqa_scene: The picture of the objects.
     """
 
     def __init__(self, gqa_scene: GqaScene, rng: random.Random) -> None:
-        self._gqa_scene = gqa_scene
+        self.gqa_scene = gqa_scene
         self._rng = rng
 
     def the(self, reference: ObjectReference, *, relation: bool = True) -> TextPieces:
         """'the red star', or 'the red star to the left of the heart'."""
-        object_id = self._gqa_scene.object_id(self._gqa_scene.resolve(reference))
+        object_id = self.gqa_scene.object_id(self.gqa_scene.resolve(reference))
         words = [("the", None), (phrase(reference.description, self._rng), object_id)]
         if relation and reference.relation is not None:
             words += [(self.side(reference.relation), None), *self.the(ObjectReference(reference.origin))]
         return words
 
-    def one(self, description: Description) -> TextPieces:
-        """'red star'; the words stand for the first such object, if there is one."""
-        return [(phrase(description, self._rng), self._gqa_scene.first_object_id(description))]
+    def one(
+        self, description: Description, among: Sequence[SceneObject] | None = None, *, plural: bool = False
+    ) -> TextPieces:
+        """'red star'; the words stand for the first of `among`, by default of all such objects.
 
-    def a(self, description: Description) -> TextPieces:
+        As in GQA, if there are no red stars by default, "star" stands for the first star of any colour.
+        """
+        words = phrase(description, self._rng, plural=plural)
+        objects = self.gqa_scene.matching(description) if among is None else among
+        if objects:
+            return [(words, self.gqa_scene.object_id(objects[0]))]
+        shape = tuple(pair for pair in description if pair[0] == "shape")
+        others = self.gqa_scene.matching(shape) if among is None and shape else ()
+        if not others:
+            return [(words, None)]
+        adjectives, _, noun = words.rpartition(" ")
+        return [(adjectives, None), (noun, self.gqa_scene.object_id(others[0]))]
+
+    def a(self, description: Description, among: Sequence[SceneObject] | None = None) -> TextPieces:
         """'a red star'."""
-        ((words, object_id),) = self.one(description)
-        return [(with_article(words).split(" ")[0], None), (words, object_id)]
+        pieces = self.one(description, among)
+        return [(with_article(pieces[0][0]).split(" ")[0], None), *pieces]
 
-    def many(self, description: Description) -> TextPieces:
+    def many(self, description: Description, among: Sequence[SceneObject] | None = None) -> TextPieces:
         """'red stars'."""
-        return [(phrase(description, self._rng, plural=True), self._gqa_scene.first_object_id(description))]
+        return self.one(description, among, plural=True)
 
     def side(self, relation: str) -> str:
         """'left of', 'higher than', 'with the same color as'."""
@@ -86,6 +104,6 @@ class Wording:
             return f"with the {relation} as"
         return self._rng.choice(RELATIONS[relation])
 
-    def value(self, name: str, value: str) -> str:
-        """A value after "is", perhaps as a synonym: 'red', 'big', 'a star'."""
-        return predicate(name, self._rng.choice(WORDS.get(value, (value,))))
+    def value(self, name: str, value: str, *, plural: bool = False) -> str:
+        """A value after "is" or "are", perhaps as a synonym: 'red', 'big', 'a star', 'stars'."""
+        return predicate(name, self._rng.choice(WORDS.get(value, (value,))), plural=plural)

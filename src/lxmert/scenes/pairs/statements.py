@@ -169,7 +169,9 @@ def _all_have_value(kind: str, first: SceneView, _: SceneView, rng: random.Rando
     text = _fill_template(kind, rng, description, value=predicate(valued, values[valued], plural=True))
 
     def value(view: SceneView, _: int) -> bool | None:
-        return view.count(with_value) == view.count(description) if view.count(description) else None
+        count = view.count(description)
+        # Of one object nobody says "all".
+        return view.count(with_value) == count if count > 1 else None
 
     return Statement(text, kind, value, lambda left, right: left and right)
 

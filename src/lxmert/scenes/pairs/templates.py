@@ -37,7 +37,7 @@ TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "both_or_neither": (
         "either both images contain {a} or neither of them does.",
-        "both images or neither of them contain {a}.",
+        "both images contain {a}, or neither of them does.",
     ),
     "same_attribute": (
         "the {one} in the left image has the same {attribute} as the {one2} in the right image.",

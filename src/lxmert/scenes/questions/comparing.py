@@ -4,13 +4,21 @@ import random
 from typing import Final
 
 from lxmert.scenes.lexicon import ATTRIBUTES
-from lxmert.scenes.object_descriptions import SceneView
-from lxmert.scenes.questions.family import Draft, Family, Form, build_program, fill_template, select_step
+from lxmert.scenes.object_descriptions import SceneView, includes
+from lxmert.scenes.questions.family import (
+    Draft,
+    Family,
+    Form,
+    attribute_fillers,
+    build_program,
+    fill_template,
+    select_step,
+)
 
 
 def _compare_count(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     first, second = view.sample_present(rng, form.names), view.sample_present(rng, form.names2)
-    if set(first) <= set(second) or set(second) <= set(first):
+    if includes(first, second) or includes(second, first):
         return None
     text = fill_template(form.template, rng, many=first, many2=second)
     steps = (
@@ -39,7 +47,9 @@ def _two_objects(
     second = view.sample_reference(rng, exclude=(exclude,), exclude_object=first[0]) if first else None
     if first is None or second is None:
         return None
-    text = fill_template(form.template, rng, the=first[1], the2=second[1], attribute=argument or "")
+    text = fill_template(
+        form.template, rng, the=first[1], the2=second[1], **(attribute_fillers(argument) if argument else {})
+    )
     steps = (
         select_step(first[1]),
         ("unique", (0,)),
@@ -52,8 +62,9 @@ def _two_objects(
 
 _ONE: Final = (("color",), ("shape",))
 
+# Counts and attributes are compared more often than in VQA: a small model needs many examples of it.
 FAMILIES: Final = (
-    Family("compare_count", "yes/no", 4, _compare_count, (*_ONE, ("size",), ("fill",)), _ONE),
-    Family("compare_attribute", "yes/no", 5, _compare_attribute, tuple((name,) for name in ATTRIBUTES)),
+    Family("compare_count", "yes/no", 18, _compare_count, (*_ONE, ("size",), ("fill",)), _ONE),
+    Family("compare_attribute", "yes/no", 14, _compare_attribute, tuple((name,) for name in ATTRIBUTES)),
     Family("compare_size", "yes/no", 3, _compare_size),
 )

@@ -4,7 +4,7 @@ import functools
 import random
 from typing import Final
 
-from lxmert.scenes.object_descriptions import Description, SceneView, describe
+from lxmert.scenes.object_descriptions import Description, SceneView, describe, includes
 from lxmert.scenes.questions.family import (
     Draft,
     Family,
@@ -39,11 +39,13 @@ def _exist(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
 
 def _two_exist(operation: str, view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     first, second = view.sample_either(rng, form.names), view.sample_either(rng, form.names2)
-    if first is None or second is None or set(first) <= set(second) or set(second) <= set(first):
+    if first is None or second is None or includes(first, second) or includes(second, first):
         return None
     # If one part decides alone, the question is of little use: both absent for "and", both present for "or".
     if bool(view.count(first)) == bool(view.count(second)) == (operation == "or"):
         return None
+    if view.count(first) == view.count(second) == 1 and view.matching(first) == view.matching(second):
+        return None  # a red thing and a star, which are one and the same
     text = fill_template(form.template, rng, a=first, a2=second, many=first, many2=second)
     steps = (select_step(first), ("exist", (0,)), select_step(second), ("exist", (2,)), (operation, (1, 3)))
     return Draft(text, build_program(*steps))

@@ -81,9 +81,21 @@ class Family:
         """A random form."""
         variants = TEMPLATES[self.name]
         variant = rng.choice(list(variants))
-        return Form(
-            rng.choice(variants[variant]), variant, rng.choice(self.choices), rng.choice(self.choices2)
-        )
+        names, names2 = rng.choice(self.choices), rng.choice(self.choices2)
+        # The attribute in question is the first.
+        templates = usable_templates(variants[variant], has_quality=names[:1] != ("fill",))
+        return Form(rng.choice(templates), variant, names, names2)
+
+
+def attribute_fillers(name: str) -> dict[str, str]:
+    """The words for an attribute in a template: no "quality" for the fill, which a thing has, but is not."""
+    words = {"attribute": name, "attributes": f"{name}s"}
+    return words if name == "fill" else {**words, "quality": name}
+
+
+def usable_templates(templates: Sequence[str], *, has_quality: bool) -> list[str]:
+    """The templates that can be filled with, or without, a "quality"."""
+    return [template for template in templates if has_quality or "{quality}" not in template]
 
 
 def fill_template(template: str, rng: random.Random, **fillers: Description | str) -> str:

@@ -44,14 +44,14 @@ def generate_questions(
     """
     view = SceneView(scene)
     weights = [family.weight for family in families]
-    asked: dict[str, Question] = {}
+    asked: dict[str, Question] = {}  # by program: synonyms make no second question
     for _ in range(_MAX_ATTEMPTS_PER_QUESTION * n):
         if len(asked) >= n:
             break
         family = rng.choices(families, weights=weights)[0]
         question = _balanced_question(view, family, rng)
         if question is not None:
-            asked.setdefault(question.text, question)
+            asked.setdefault(repr(question.program), question)
     return list(asked.values())
 
 

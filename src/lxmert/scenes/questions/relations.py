@@ -6,7 +6,15 @@ from typing import Final
 
 from lxmert.scenes.lexicon import RELATIONS
 from lxmert.scenes.object_descriptions import SceneView
-from lxmert.scenes.questions.family import Draft, Family, Form, build_program, fill_template, select_step
+from lxmert.scenes.questions.family import (
+    Draft,
+    Family,
+    Form,
+    attribute_fillers,
+    build_program,
+    fill_template,
+    select_step,
+)
 
 
 def _relation(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
@@ -35,7 +43,9 @@ def _relation_query(view: SceneView, form: Form, rng: random.Random) -> Draft | 
     described = view.sample_present(rng, names)
     direction = rng.choice(list(RELATIONS))
     side = rng.choice(RELATIONS[direction])
-    text = fill_template(form.template, rng, attribute=asked, one=described, side=side, the=origin[1])
+    text = fill_template(
+        form.template, rng, **attribute_fillers(asked), one=described, side=side, the=origin[1]
+    )
     steps = (
         select_step(origin[1]),
         ("unique", (0,)),
@@ -72,7 +82,7 @@ def _by_distance(operation: str, view: SceneView, form: Form, rng: random.Random
     origin = view.sample_reference(rng)
     if origin is None:
         return None
-    text = fill_template(form.template, rng, attribute=asked, one=(), the=origin[1])
+    text = fill_template(form.template, rng, **attribute_fillers(asked), one=(), the=origin[1])
     steps = (select_step(origin[1]), ("unique", (0,)), (operation, (1,)), ("query", (2,), asked))
     return Draft(text, build_program(*steps))
 

@@ -1,8 +1,9 @@
 """All sentence patterns of the questions: family, variant, paraphrases.
 
 Placeholders: {a}, {a2} a description with its indefinite article; {the}, {the2} with "the"; {one} without
-article; {many}, {many2} in the plural; {attribute} an attribute's name; {value}, {value2} values as
-predicates ("red", "a star"); {side} a spatial relation.
+article; {many}, {many2} in the plural; {attribute} an attribute's name, {quality} that of one which a thing
+is rather than has (not the fill); {value}, {value2} values as predicates ("red", "a star"); {side} a spatial
+relation.
 """
 
 from typing import Final
@@ -135,7 +136,7 @@ TEMPLATES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "": (
             "do {the} and {the2} have the same {attribute}?",
             "does {the} have the same {attribute} as {the2}?",
-            "are {the} and {the2} the same {attribute}?",
+            "are {the} and {the2} the same {quality}?",
             "is the {attribute} of {the} the same as that of {the2}?",
         )
     },
@@ -160,7 +161,7 @@ TEMPLATES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "relation_query": {
         "": (
-            "what {attribute} is the {one} {side} {the}?",
+            "what {quality} is the {one} {side} {the}?",
             "what is the {attribute} of the {one} {side} {the}?",
             "which {attribute} does the {one} {side} {the} have?",
         )
@@ -174,48 +175,48 @@ TEMPLATES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "nearest": {
         "": (
-            "what {attribute} is the {one} nearest to {the}?",
+            "what {quality} is the {one} nearest to {the}?",
             "what is the {attribute} of the {one} closest to {the}?",
             "which {attribute} does the {one} closest to {the} have?",
         )
     },
     "farthest": {
         "": (
-            "what {attribute} is the {one} farthest from {the}?",
+            "what {quality} is the {one} farthest from {the}?",
             "what is the {attribute} of the {one} furthest from {the}?",
             "which {attribute} does the {one} farthest away from {the} have?",
         )
     },
     "outermost": {
         "left": (
-            "what {attribute} is the leftmost {one}?",
+            "what {quality} is the leftmost {one}?",
             "what is the {attribute} of the {one} farthest to the left?",
             "which {attribute} does the leftmost {one} have?",
         ),
         "right": (
-            "what {attribute} is the rightmost {one}?",
+            "what {quality} is the rightmost {one}?",
             "what is the {attribute} of the {one} farthest to the right?",
             "which {attribute} does the rightmost {one} have?",
         ),
         "above": (
-            "what {attribute} is the topmost {one}?",
+            "what {quality} is the topmost {one}?",
             "what is the {attribute} of the highest {one}?",
             "which {attribute} does the {one} at the very top have?",
         ),
         "below": (
-            "what {attribute} is the lowest {one}?",
+            "what {quality} is the lowest {one}?",
             "what is the {attribute} of the {one} lowest in the picture?",
             "which {attribute} does the {one} at the very bottom have?",
         ),
     },
     "extreme": {
         "largest": (
-            "what {attribute} is the largest {one}?",
+            "what {quality} is the largest {one}?",
             "what is the {attribute} of the biggest {one}?",
             "which {attribute} does the largest {one} have?",
         ),
         "smallest": (
-            "what {attribute} is the smallest {one}?",
+            "what {quality} is the smallest {one}?",
             "what is the {attribute} of the smallest {one}?",
             "which {attribute} does the smallest {one} have?",
         ),
