@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 from lxmert.scenes.lexicon import NUMBER_WORDS, PLACES, RELATIONS
-from lxmert.scenes.object_descriptions import Description, SceneView, describe, includes, phrase
+from lxmert.scenes.object_descriptions import Description, SceneView, describe, is_nested, phrase
 from lxmert.scenes.programs import RELATION_MARGIN, offset
 from lxmert.scenes.questions.family import fill_template
 from lxmert.scenes.questions.generation import WORDS_MAX, split_words
@@ -57,7 +57,7 @@ def generate_captions(scene: Scene, rng: random.Random) -> list[str]:
 def _pair(view: SceneView, rng: random.Random) -> str | None:
     first, second = rng.sample(view.scene.objects, 2)
     one, two = describe(first, rng.choice(_FULL_ATTRIBUTES)), describe(second, rng.choice(_FULL_ATTRIBUTES))
-    if includes(one, two) or includes(two, one):
+    if is_nested(one, two):
         return None
     return fill_template(rng.choice(TEMPLATES["pair"]), rng, a=one, a2=two)
 
@@ -89,7 +89,7 @@ def _side(view: SceneView, rng: random.Random) -> str | None:
     if offset(view.scene, direction, first, second) < RELATION_MARGIN:
         return None
     one, two = describe(first, rng.choice(_FULL_ATTRIBUTES)), describe(second, rng.choice(_FULL_ATTRIBUTES))
-    if includes(one, two) or includes(two, one):
+    if is_nested(one, two):
         return None
     side = rng.choice(RELATIONS[direction])
     return fill_template(rng.choice(TEMPLATES["side"]), rng, a=one, a2=two, side=side)

@@ -4,14 +4,13 @@ Source of the format: the published files (Krishna et al. 2017, arXiv 1602.07332
 for each image. As there, answers are phrases with a capital and a full stop: "Three.", "A star."
 """
 
-import itertools
 import random
 from collections.abc import Sequence
 from typing import Any, Final
 
 from lxmert.scenes.image_ids import image_id_of, image_path
 from lxmert.scenes.lexicon import NUMBER_WORDS, PLACES, RELATIONS, SHAPES, with_article
-from lxmert.scenes.object_descriptions import describe, includes, phrase
+from lxmert.scenes.object_descriptions import describe, is_nested, phrase
 from lxmert.scenes.programs import RELATION_MARGIN, offset
 from lxmert.scenes.questions import FAMILIES, generate_questions
 from lxmert.scenes.world import Scene, SceneObject
@@ -62,7 +61,7 @@ def region_descriptions(scene: Scene, index: int, rng: random.Random) -> dict[st
 
 def _phrase(scene: Scene, objects: Sequence[SceneObject], rng: random.Random) -> str | None:
     descriptions = [describe(obj, rng.choice(_NAMES)) for obj in objects]
-    if any(includes(*pair) for pair in itertools.permutations(descriptions, 2)):
+    if len(descriptions) == 2 and is_nested(*descriptions):
         return None
     words: dict[str, str] = {}
     for description, number in zip(descriptions, ("", "2"), strict=False):

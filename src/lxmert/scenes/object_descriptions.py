@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from lxmert.scenes.lexicon import ATTRIBUTES, GENERIC_NOUNS, PLURALS, VALUES, WORDS
+from lxmert.scenes.programs import has_values
 from lxmert.scenes.world import Scene, SceneObject
 
 Description = tuple[tuple[str, str], ...]
@@ -38,9 +39,10 @@ class SceneView:
         """Number of objects that a description fits."""
         return self.counts.get(description, 0)
 
-    def matching(self, description: Description) -> set[int]:
-        """Indices of the objects that a description fits."""
-        return {k for k, fitting in enumerate(self._descriptions_by_object) if description in fitting}
+    def matching(self, description: Description) -> list[SceneObject]:
+        """The objects that a description fits."""
+        values = dict(description)
+        return [obj for obj in self.scene.objects if has_values(obj, values)]
 
     def sample_reference(
         self, rng: random.Random, exclude: Collection[str] = (), exclude_object: SceneObject | None = None
@@ -103,6 +105,11 @@ def describe(obj: SceneObject, names: Sequence[str]) -> Description:
 def includes(description: Description, other: Description) -> bool:
     """Whether all that the first description fits, the other one fits too: "red star" and "star"."""
     return set(other) <= set(description)
+
+
+def is_nested(first: Description, second: Description) -> bool:
+    """Whether one of two descriptions includes the other."""
+    return includes(first, second) or includes(second, first)
 
 
 def to_description(values: Mapping[str, str]) -> Description:

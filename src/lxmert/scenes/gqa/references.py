@@ -19,7 +19,7 @@ from lxmert.scenes.gqa.semantics import (
 )
 from lxmert.scenes.lexicon import VALUES
 from lxmert.scenes.object_descriptions import Description, SceneView
-from lxmert.scenes.programs import has_values, require_single
+from lxmert.scenes.programs import require_single
 from lxmert.scenes.world import Scene, SceneObject
 
 PLACE_PROPERTIES: Final = ("hposition", "vposition")
@@ -82,8 +82,7 @@ class GqaScene:
 
     def matching(self, description: Description) -> list[SceneObject]:
         """The objects that a description fits."""
-        values = dict(description)
-        return [obj for obj in self.scene.objects if has_values(obj, values)]
+        return self.view.matching(description)
 
     def resolve(self, reference: ObjectReference) -> SceneObject:
         """The one object that a reference denotes.

@@ -17,7 +17,7 @@ from lxmert.scenes.gqa.properties import Choose, Query, Verify
 from lxmert.scenes.gqa.references import PLACE_PROPERTIES, SAME, SCENE, GqaScene, ObjectReference, other_value
 from lxmert.scenes.gqa.relations import AllSame, ChooseRelation, Larger, Same, VerifyRelation
 from lxmert.scenes.lexicon import ATTRIBUTES, RELATIONS, VALUES
-from lxmert.scenes.object_descriptions import describe
+from lxmert.scenes.object_descriptions import describe, includes
 
 Names = tuple[str, ...]
 SampleFunction = Callable[[GqaScene, random.Random, Names], Meaning | None]
@@ -135,7 +135,7 @@ def _exist_related(gqa_scene: GqaScene, rng: random.Random, form: Names) -> Mean
     if origin is None:
         return None
     description = gqa_scene.view.sample_any(rng, form)
-    if set(origin.description) <= set(description):
+    if includes(description, origin.description):
         return None
     return ExistRelated(description, rng.choice(list(RELATIONS)), origin.description)
 

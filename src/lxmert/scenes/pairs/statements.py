@@ -14,7 +14,7 @@ from typing import Any, Final
 from lxmert.scenes.lexicon import ATTRIBUTES, NUMBER_WORDS, with_article
 from lxmert.scenes.object_descriptions import Description, SceneView, phrase, to_description
 from lxmert.scenes.pairs.templates import TEMPLATES
-from lxmert.scenes.programs import AmbiguousProgramError, has_values, most_common
+from lxmert.scenes.programs import AmbiguousProgramError, most_common
 from lxmert.scenes.questions.family import predicate
 from lxmert.scenes.randomness import weighted_choice
 from lxmert.scenes.world import Scene
@@ -188,7 +188,7 @@ def _attribute_comparison(
     text = _fill_template(kind, rng, descriptions[0], one2=phrase(descriptions[1], rng), attribute=name)
 
     def value(view: SceneView, side: int) -> str | None:
-        objects = [obj for obj in view.scene.objects if has_values(obj, dict(descriptions[side]))]
+        objects = view.matching(descriptions[side])
         return objects[0].attribute(name) if len(objects) == 1 else None
 
     same = kind == "same_attribute"

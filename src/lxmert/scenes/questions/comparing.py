@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 from lxmert.scenes.lexicon import ATTRIBUTES
-from lxmert.scenes.object_descriptions import SceneView, includes
+from lxmert.scenes.object_descriptions import SceneView, is_nested
 from lxmert.scenes.questions.family import (
     Draft,
     Family,
@@ -18,7 +18,7 @@ from lxmert.scenes.questions.family import (
 
 def _compare_count(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     first, second = view.sample_present(rng, form.names), view.sample_present(rng, form.names2)
-    if includes(first, second) or includes(second, first):
+    if is_nested(first, second):
         return None
     text = fill_template(form.template, rng, many=first, many2=second)
     steps = (

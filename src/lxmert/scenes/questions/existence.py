@@ -4,7 +4,7 @@ import functools
 import random
 from typing import Final
 
-from lxmert.scenes.object_descriptions import Description, SceneView, describe, includes
+from lxmert.scenes.object_descriptions import Description, SceneView, describe, is_nested
 from lxmert.scenes.questions.family import (
     Draft,
     Family,
@@ -39,7 +39,7 @@ def _exist(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
 
 def _two_exist(operation: str, view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     first, second = view.sample_either(rng, form.names), view.sample_either(rng, form.names2)
-    if first is None or second is None or includes(first, second) or includes(second, first):
+    if first is None or second is None or is_nested(first, second):
         return None
     # If one part decides alone, the question is of little use: both absent for "and", both present for "or".
     if bool(view.count(first)) == bool(view.count(second)) == (operation == "or"):
