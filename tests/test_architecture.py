@@ -33,8 +33,9 @@ LEVELS = {
     "inference": 6,
     "explain": 7,
     "training": 7,
-    "cli": 8,
-    "__main__": 9,
+    "web": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -62,8 +62,7 @@ def explain(
     predictor, regions = session.predictor, session.regions
     explanation = explain_answer(predictor, regions, question, answer=answer, method=method)
     names = predictor.names()
-    # Objects without names are numbered, in the table and in the drawing alike.
-    labels = names.describe(regions) or tuple(f"object {row + 1}" for row in range(len(regions)))
+    labels = names.labels(regions)
     if drawing is not None:
         save_drawing(explanation.draw(session.image, labels), drawing)
     if as_json:

@@ -29,6 +29,7 @@ from lxmert.cli import (
     pretrain,
     scenes,
     score,
+    serve,
     train_detector,
     validate_submission,
 )
@@ -50,6 +51,7 @@ app.command("demo", short_help="Draw new pictures and ask about them.")(demo.dem
 app.command("ask", short_help="Answer a question about a picture.")(ask.ask)
 app.command("explain", short_help="Show which words and objects an answer rests on.")(explain.explain)
 app.command("look", short_help="Show the objects found in a picture.")(look.look)
+app.command("serve", short_help="Ask about pictures on a web page.")(serve.serve)
 app.command("eval", short_help="Evaluate a model on VQA, GQA or NLVR2.")(evaluate.evaluate)
 app.command("predict", short_help="Write a submission file for a leaderboard.")(predict.predict)
 app.command("pretrain", short_help="Pre-train a model from a recipe.")(pretrain.pretrain)

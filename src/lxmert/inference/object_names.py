@@ -61,3 +61,7 @@ class ObjectNames:
             " ".join(filter(None, (self.attribute_name(regions, row), self.object_name(regions, row))))
             for row in range(len(regions))
         )
+
+    def labels(self, regions: Regions) -> tuple[str, ...]:
+        """Return a text for each of the N objects: its description, or "object 1" and so on without ids."""
+        return self.describe(regions) or tuple(f"object {row + 1}" for row in range(len(regions)))
