@@ -58,6 +58,30 @@ def test_group_by_length_batches_similar_lengths_and_shuffles_batches() -> None:
     assert set(order[:800]) != set(range(800))
 
 
+def test_short_last_batch_is_drawn_from_all_lengths() -> None:
+    """In an epoch of fewer batches than are sorted together, its examples are not the longest ones."""
+    lengths = list(range(3, 26))
+    sampler = ShuffledSampler(lengths, 5, 2, group_by_length=True)
+    last_batches = []
+    for epoch in range(400):
+        sampler.set_epoch(epoch)
+        last_batches.append(list(sampler)[20:])
+    counts = torch.bincount(torch.tensor(last_batches).flatten(), minlength=23)
+    # Each of 23 is expected 400 * 3 / 23 = 52 times, with a standard deviation of 6.7.
+    assert 25 < counts.min() <= counts.max() < 80
+    # Batches made of it have little padding too.
+    assert all(batch == sorted(batch) for batch in last_batches)
+
+
+def test_every_example_is_drawn_in_some_epoch_of_whole_batches() -> None:
+    draws = DrawSampler(ShuffledSampler(list(range(3, 14)), 4, 7, group_by_length=True), 4)
+    seen = set()
+    for epoch in range(20):
+        draws.set_epoch(epoch)
+        seen |= {number % 11 for number in draws}
+    assert seen == set(range(11))
+
+
 def test_draw_numbers_encode_example_and_epoch_and_fill_whole_batches() -> None:
     order = ShuffledSampler([1] * 11, 4, 7, group_by_length=False)
     draws = DrawSampler(order, 4)

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
@@ -26,7 +27,8 @@ class ShuffledSampler(Sampler[int]):
         batch_size: Examples of one step over all processes.
         seed: Determines the order together with the epoch.
         group_by_length: True puts examples of similar length into one batch; the order of batches, and
-            the examples in each, still change from epoch to epoch.
+            the examples in each, still change from epoch to epoch. Those of a last batch that is not full
+            are drawn at random.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, group_by_length: bool) -> None:
@@ -48,14 +50,16 @@ class ShuffledSampler(Sampler[int]):
         order = torch.randperm(len(self), generator=generator)
         if not self._group_by_length:
             return iter(order.tolist())
-        group = self._batch_size * _BATCHES_PER_GROUP
-        parts = [part[torch.argsort(self._lengths[part], stable=True)] for part in order.split(group)]
-        # Only the very last batch may be short, and it must stay last.
-        batches = list(torch.cat(parts).split(self._batch_size)) if parts else []
-        full_batches = [batch for batch in batches if len(batch) == self._batch_size]
-        last = batches[len(full_batches) :]
-        shuffled = [full_batches[n] for n in torch.randperm(len(full_batches), generator=generator).tolist()]
-        return iter(torch.cat([*shuffled, *last]).tolist() if batches else [])
+        # Set apart before sorting: the rest of sorted examples would be the longest ones in each epoch.
+        full = len(self) - len(self) % self._batch_size
+        groups = order[:full].split(self._batch_size * _BATCHES_PER_GROUP)
+        batches = torch.cat([self._sort(group) for group in groups]).reshape(-1, self._batch_size)
+        batches = batches[torch.randperm(len(batches), generator=generator)]
+        return iter([*batches.flatten().tolist(), *self._sort(order[full:]).tolist()])
+
+    def _sort(self, indices: Tensor) -> Tensor:
+        """The indices by the lengths of their examples."""
+        return indices[torch.argsort(self._lengths[indices], stable=True)]
 
 
 class DrawSampler(Sampler[int]):
