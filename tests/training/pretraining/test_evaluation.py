@@ -64,8 +64,9 @@ def metrics_by_definition(prepared: PreparedPretraining) -> tuple[dict[str, floa
                 label, weight = int(ids[0, place]), weights[0, place].item()
                 sums[task] -= weight * scores.log_softmax(0)[label].item()
                 counts[task] += weight
-                hit(task, scores.argmax() == label)
-                if chosen[0, place]:
+                if weight:
+                    hit(task, scores.argmax() == label)
+                if weight and chosen[0, place]:
                     hit(f"{task}_masked", scores.argmax() == label)
             if chosen[0, place]:
                 predicted = output.object_scores["feat"][0, place]
@@ -134,7 +135,15 @@ def test_passes_over_all_sentences_show_progress(tiny_pretrain_recipe: Make) -> 
     assert all(done[number] == total for number, (_, total) in enumerate(bars))
 
 
-def test_batched_metrics_equal_those_of_single_examples(prepared: PreparedPretraining) -> None:
+@pytest.mark.parametrize("object_label_loss", ["all_confidence", "masked"])
+def test_batched_metrics_equal_those_of_single_examples(
+    tiny_pretrain_recipe: Make, object_label_loss: str
+) -> None:
+    torch.manual_seed(0)
+    images = {"train_images": 3, "validation_images": 3}
+    prepared = prepare_pretraining(
+        tiny_pretrain_recipe(data=images, tasks={"object_label_loss": object_label_loss})
+    )
     losses, hits = metrics_by_definition(prepared)
     report = evaluate(prepared, 16)
     for task, loss in losses.items():
@@ -145,6 +154,8 @@ def test_batched_metrics_equal_those_of_single_examples(prepared: PreparedPretra
     assert {name for name in flat if "accuracy" in name} == {f"accuracy_{name}" for name in hits}
     for name, values in hits.items():
         assert flat[f"accuracy_{name}"] == pytest.approx(100 * sum(values) / len(values), abs=1e-9), name
+    objects = len(hits["object_labels"])
+    assert (objects == len(hits["object_labels_masked"])) == (object_label_loss == "masked")
 
 
 def test_validation_loss_equals_training_loss_of_same_examples(prepared: PreparedPretraining) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.model import LxmertForPreTrainingOutput
+from lxmert.model.losses import labelled_object_masks
 from lxmert.training.pretraining.target_counts import CLASS_TASKS, OBJECT_TASKS, TASKS, count_targets
 from lxmert.training.pretraining.validation import ValidationData
 
@@ -130,10 +131,14 @@ def _count_correct(
         )
     targets, predicted = batch.get("obj_labels") or {}, outputs.object_scores or {}
     masked = (targets["feat"][1] > 0) if "feat" in targets else None
+    # As in training, only the objects in the loss: of `object_label_loss: masked` the masked ones.
+    in_loss = labelled_object_masks(
+        targets, tuple(batch["visual_pos"].shape[:2]), batch["visual_attention_mask"]
+    )
     for task in CLASS_TASKS:
         name = OBJECT_TASKS[task]
         if name in targets and name in predicted:
-            ids = targets[name][0]
+            ids = targets[name][0].masked_fill(~in_loss[name], -100)
             counted[task] = _count_hits(predicted[name], ids)
             if masked is not None:
                 counted[f"{task}{MASKED}"] = _count_hits(predicted[name], ids.masked_fill(~masked, -100))

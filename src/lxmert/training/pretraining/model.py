@@ -72,7 +72,7 @@ class LxmertInPreTraining(LxmertForPreTraining):
     def _predict_objects(
         self, states: Tensor, targets: ObjectLabels, is_real: Tensor | None, return_all_logits: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        # Validation counts hits among all objects, so one pass of the heads gives these and the losses.
+        # Validation counts hits of each example, so one pass of the heads gives these and the losses.
         return super()._predict_objects(states, targets, is_real, return_all_logits or not self.training)
 
     @property
