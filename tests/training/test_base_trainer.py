@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
+from lxmert.errors import ConfigurationError
 from lxmert.training.base_trainer import BaseTrainer, GlobalBatchTrainer
 from lxmert.training.bert_adam import BertAdam
 from lxmert.training.recipe_sections import LoopSection
@@ -34,8 +35,8 @@ class _Model(nn.Module):
         self.LayerNorm = nn.LayerNorm(2)
 
 
-def make_trainer(optimizer: str, folder: Path) -> BaseTrainer:
-    section = LoopSection.model_validate(VALUES | {"optimizer": optimizer})
+def make_trainer(optimizer: str, folder: Path, **changes: Any) -> BaseTrainer:
+    section = LoopSection.model_validate(VALUES | {"optimizer": optimizer} | changes)
     arguments = TrainingArguments(
         output_dir=str(folder),
         use_cpu=True,
@@ -90,6 +91,15 @@ def test_warmup_is_rounded_up_for_adamw_but_not_for_bert_adam(
     assert schedule.lr_lambdas[0](0) == 0
     # A warm-up of 2.5 updates, which transformers rounds up.
     assert schedule.lr_lambdas[0](2) == pytest.approx(third_factor)
+
+
+@pytest.mark.parametrize("optimizer", ["bert_adam", "adamw"])
+@pytest.mark.parametrize("steps", [5, 9])
+def test_warmup_as_long_as_run_is_rejected(tmp_path: Path, optimizer: str, steps: int) -> None:
+    made = make_trainer(optimizer, tmp_path, warmup=9)
+    with pytest.raises(ConfigurationError, match=f"warm-up of 9 updates must be shorter than the run's {steps}"):
+        made.create_scheduler(steps)
+    made.create_scheduler(10)
 
 
 def test_loss_weights_follow_target_counts_of_whole_update() -> None:

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PrinterCallback, Trainer, TrainerControl
 
 from lxmert.errors import TrainingError
-from lxmert.training.bert_adam import BertAdam, bert_adam_schedule
+from lxmert.training.bert_adam import BertAdam, bert_adam_schedule, warmup_fraction
 from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.early_stopping import EarlyStopping
 from lxmert.training.log_history import LOG_PREFIX
@@ -63,7 +63,12 @@ class BaseTrainer(Trainer):
         return names
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
-        """Create the learning rate schedule."""
+        """Create the learning rate schedule.
+
+        Raises:
+            ConfigurationError: the warm-up is as long as the whole run.
+        """
+        warmup_fraction(self._optimisation.warmup, num_training_steps)
         if self._uses_bert_adam and self.lr_scheduler is None:
             self.lr_scheduler = bert_adam_schedule(
                 optimizer or self.optimizer,
