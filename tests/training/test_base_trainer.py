@@ -1,5 +1,6 @@
 """Optimiser, weight decay and schedule that a trainer takes from a recipe, and how it weights losses."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
-from lxmert.errors import ConfigurationError
+from lxmert.errors import ConfigurationError, TrainingError
 from lxmert.training.base_trainer import BaseTrainer, GlobalBatchTrainer
 from lxmert.training.bert_adam import BertAdam
 from lxmert.training.recipe_sections import LoopSection
@@ -97,9 +98,31 @@ def test_warmup_is_rounded_up_for_adamw_but_not_for_bert_adam(
 @pytest.mark.parametrize("steps", [5, 9])
 def test_warmup_as_long_as_run_is_rejected(tmp_path: Path, optimizer: str, steps: int) -> None:
     made = make_trainer(optimizer, tmp_path, warmup=9)
-    with pytest.raises(ConfigurationError, match=f"warm-up of 9 updates must be shorter than the run's {steps}"):
+    message = f"warm-up of 9 updates must be shorter than the run's {steps}"
+    with pytest.raises(ConfigurationError, match=message):
         made.create_scheduler(steps)
     made.create_scheduler(10)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_float16_run_ends_after_30_updates_in_a_row_without_finite_gradients(
+    tmp_path: Path, value: float
+) -> None:
+    trainer = make_trainer("adamw", tmp_path)
+    trainer.args.fp16 = True  # Refused by TrainingArguments without a GPU.
+
+    def update(norm: float) -> None:
+        trainer._get_grad_norm(trainer.model, torch.tensor(norm))
+
+    for _ in range(3):
+        for _ in range(29):
+            update(value)
+        update(1.0)
+    for _ in range(29):
+        update(value)
+    message = rf"the norm of the gradients of 30 updates in a row is {value}, so the run was stopped"
+    with pytest.raises(TrainingError, match=message):
+        update(value)
 
 
 def test_loss_weights_follow_target_counts_of_whole_update() -> None:

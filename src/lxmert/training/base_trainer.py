@@ -29,6 +29,10 @@ from lxmert.training.run_folder import RunFolder, delete_old_checkpoints, transl
 from lxmert.training.running import SaveMetricsCallback
 from lxmert.training.sampling import SetEpochCallback
 
+# Updates in float16 that may be skipped in a row. Each halves the scale of the gradients, 2^16 at first,
+# until they are in range; after 30 it is 2^-14, so that the gradients themselves must be infinite or NaN.
+_MAX_SKIPPED_UPDATES = 30
+
 
 class BaseTrainer(Trainer):
     """A Trainer whose optimiser is the recipe's: AdamW, or BertAdam with its own schedule and decay.
@@ -44,6 +48,7 @@ class BaseTrainer(Trainer):
 
     def __init__(self, optimisation: LoopSection, **settings: Any) -> None:
         self._optimisation = optimisation
+        self._skipped_updates = 0
         if self._uses_bert_adam:
             kwargs = {"lr": optimisation.peak_learning_rate, "eps": optimisation.adam_epsilon}
             betas = (0.9, optimisation.adam_beta2)
@@ -108,12 +113,20 @@ class BaseTrainer(Trainer):
 
         The norm is that of all processes together, so that all of them end.
 
+        In float16 the Trainer skips such an update and scales the gradients less, so that only many of them
+        in a row end the run.
+
         Raises:
-            TrainingError: the norm is not finite, except in float16, where the Trainer skips the update.
+            TrainingError: the norm is not finite; in float16, in `_MAX_SKIPPED_UPDATES` updates in a row.
         """
         norm = super()._get_grad_norm(model, grad_norm)
+        value = float(norm)
         if not self.args.fp16:
-            self._check_finite("norm of the gradients", float(norm))
+            self._check_finite("norm of the gradients", value)
+            return norm
+        self._skipped_updates = 0 if math.isfinite(value) else self._skipped_updates + 1
+        if self._skipped_updates >= _MAX_SKIPPED_UPDATES:
+            self._check_finite(f"norm of the gradients of {self._skipped_updates} updates in a row", value)
         return norm
 
     def _check_finite(self, name: str, value: float) -> None:
