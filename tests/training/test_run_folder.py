@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from lxmert.errors import ConfigurationError
+from lxmert.errors import ConfigurationError, TrainingError
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.run_folder import RunFolder, delete_old_checkpoints
+from lxmert.training.run_folder import RunFolder, delete_old_checkpoints, translate_write_errors
 from lxmert.training.running import run_in_folder
 
 
@@ -212,3 +213,45 @@ def test_folder_locked_by_another_process_is_rejected_and_unchanged(
         process.kill()
     open_run(run, other, resume=False)
     assert FinetuneRecipe.from_yaml(run.recipe_path) == other
+
+
+@pytest.mark.parametrize("path", ["", "none/file.pt"])
+def test_failure_of_torch_writer_is_reported_as_failed_write(tmp_path: Path, path: str) -> None:
+    """To a path that is a folder, and to one in a folder that does not exist."""
+    with (
+        pytest.raises(TrainingError, match=r"the checkpoint could not be written \(.*--resume"),
+        translate_write_errors("the checkpoint"),
+    ):
+        torch.save({"a": torch.zeros(3)}, tmp_path / path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("size", [3, 3_000_000])
+def test_full_disk_during_torch_save_is_reported_as_failed_write(size: int) -> None:
+    with pytest.raises(TrainingError, match="could not be written"), translate_write_errors("the checkpoint"):
+        torch.save({"a": torch.zeros(size)}, "/dev/full")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:30133"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_error_other_than_of_writing_passes_unchanged(error: RuntimeError) -> None:
+    with pytest.raises(RuntimeError) as caught, translate_write_errors("the checkpoint"):
+        raise error
+    assert caught.value is error
+
+
+def test_error_while_copying_a_tensor_for_torch_save_passes_unchanged(tmp_path: Path) -> None:
+    error = RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    class _LostTensor:
+        def __reduce__(self) -> str:
+            raise error
+
+    with pytest.raises(RuntimeError) as caught, translate_write_errors("the checkpoint"):
+        torch.save(_LostTensor(), tmp_path / "file.pt")
+    assert caught.value is error

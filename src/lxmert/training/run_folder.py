@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from traceback import walk_tb
 from typing import Any
 
 from safetensors import SafetensorError
@@ -223,18 +224,29 @@ def delete_old_checkpoints(checkpoint: Path, count: int, best: str | None) -> No
 
 @contextmanager
 def translate_write_errors(description: str) -> Iterator[None]:
-    """Turn errors of writing, such as of a full disk, into an error of one line.
+    """Turn errors of writing, such as of a full disk, into an error of one line; others pass.
 
     Raises:
         TrainingError: the writing failed.
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: torch's writer
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_from_torch_writer(error):
+            raise
         raise TrainingError(
             f"{description} could not be written ({error}); free some disk space or repair the folder, then "
             "continue with --resume"
         ) from error
+
+
+def _is_from_torch_writer(error: RuntimeError) -> bool:
+    """Whether it was raised in torch.save, not by a process that lost another one, or a GPU without memory.
+
+    Torch's writer has no error class of its own, and its messages differ by platform and version.
+    """
+    innermost = [frame for frame, _ in walk_tb(error.__traceback__)][-1]
+    return type(error) is RuntimeError and innermost.f_globals.get("__name__") == "torch.serialization"
 
 
 def process_count() -> int:
