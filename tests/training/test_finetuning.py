@@ -234,6 +234,19 @@ def test_training_loss_of_an_epoch_is_the_mean_of_its_steps(
         assert [epoch["train_loss"] for epoch in epochs] == pytest.approx(expected, rel=1e-5)
 
 
+def test_resumed_run_logs_as_often_as_its_new_recipe_says(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None]
+) -> None:
+    interrupt_at(9)
+    with pytest.raises(Interrupted):
+        finetune(tiny_recipe(data={"test_split": None}, saving={"log_every_steps": 100}), tmp_path)
+    interrupt_at(-1)
+    finetune(tiny_recipe(saving={"log_every_steps": 2}), tmp_path, resume=True)
+    log = json.loads((tmp_path / "checkpoints/checkpoint-14/trainer_state.json").read_text())["log_history"]
+    # The steps before the checkpoint, of step 7, are logged as before.
+    assert [entry["step"] for entry in log if "loss" in entry] == [7, 8, 10, 12, 14]
+
+
 @pytest.mark.slow
 def test_killed_process_resumes_to_the_same_weights(tiny_recipe: Make, tmp_path: Path) -> None:
     recipe = tiny_recipe(optimisation={"epochs": 6}, saving={"checkpoint_every_steps": 5, "select": "last"})

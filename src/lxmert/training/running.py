@@ -183,6 +183,10 @@ class SaveMetricsCallback(TrainerCallback):
         self._build_metrics = build_metrics
         self._saves_after_epoch = False
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Log as often as the recipe says now, whatever a resumed run's checkpoint says."""
+        state.logging_steps = args.logging_steps
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Log the loss if an evaluation or a checkpoint follows."""
         ends_epoch = state.epoch.is_integer() or state.global_step >= state.max_steps
