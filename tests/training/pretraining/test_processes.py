@@ -29,11 +29,21 @@ def command(recipe: PretrainRecipe, folder: Path, name: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_and_weights_of_one(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place_weight", [1.0, 0.0])
+def test_two_processes_give_the_losses_and_weights_of_one(
+    tiny_pretrain_recipe: Make, tmp_path: Path, place_weight: float
+) -> None:
     no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = {"config": tiny_pretrain_recipe().model.config | no_dropout}
-    one = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 32}, saving={"log_every_steps": 1})
-    two = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 16}, saving={"log_every_steps": 1})
+    one, two = (
+        tiny_pretrain_recipe(
+            model=model,
+            tasks={"place_weight": place_weight},
+            optimisation={"batch_size": batch_size},
+            saving={"log_every_steps": 1},
+        )
+        for batch_size in (32, 16)
+    )
     # --multi_gpu is what makes the launcher start more than one process without GPUs too.
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     settings = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]

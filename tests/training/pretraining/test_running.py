@@ -126,7 +126,14 @@ def test_validations_and_data_type_of_weights_follow_recipe(
 
 
 @pytest.mark.parametrize(
-    ("tasks", "some_weights_without_gradient"), [({}, False), ({"qa_from": 0.5}, True), ({"qa": 0.0}, True)]
+    ("tasks", "some_weights_without_gradient"),
+    [
+        ({}, False),
+        ({"place_weight": 0.0}, False),
+        ({"qa_from": 0.5}, True),
+        ({"qa": 0.0}, True),
+        ({"qa": 0.0, "place_weight": 0.0}, True),
+    ],
 )
 def test_processes_look_for_weights_without_gradient_only_where_a_task_is_left_out(
     tiny_pretrain_recipe: Make,

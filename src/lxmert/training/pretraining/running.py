@@ -12,7 +12,7 @@ from transformers import set_seed
 from lxmert.training.arguments import training_arguments
 from lxmert.training.pretraining.metrics import SELECTION_METRIC, collect_metrics
 from lxmert.training.pretraining.preparation import prepare_pretraining
-from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.recipe import PretrainRecipe, TasksSection
 from lxmert.training.pretraining.trainer import PretrainingTrainer
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.run_folder import RunFolder
@@ -82,7 +82,7 @@ def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) ->
         evaluate_every_steps=recipe.evaluation.every_steps,
         loader_processes=optimisation.loader_processes,
         compile_model=optimisation.compile,
-        find_unused_parameters=recipe.tasks.qa_from > 0 or 0 in recipe.tasks.weights.values(),
+        find_unused_parameters=_has_weights_without_gradient(recipe.tasks),
     )
     # Preparation draws the model's initial weights, so the seed is set before.
     set_seed(optimisation.seed)
@@ -95,3 +95,8 @@ def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) ->
     return collect_metrics(trainer.state, prepared.metadata, prepared.baselines) | {
         "training": training_metadata
     }
+
+
+def _has_weights_without_gradient(tasks: TasksSection) -> bool:
+    """Whether some updates give a head no gradient; places of weight 0 have no head."""
+    return tasks.qa_from > 0 or any(weight == 0 for task, weight in tasks.weights.items() if task != "places")
