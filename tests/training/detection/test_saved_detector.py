@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lxmert.errors import ConfigurationError, DataError, WeightsError
 from lxmert.training.detection.recipe import DetectorRecipe
@@ -128,6 +129,35 @@ def test_vocabulary_of_other_classes_is_rejected(
     (trained / "recipe.resolved.yaml").write_text(recipe.to_yaml())
     with pytest.raises(ConfigurationError, match="its 2 names do not match the 6 object classes"):
         evaluate_detector(str(trained), scenes_folder)
+
+
+def test_detector_trained_with_vocabulary_is_evaluated_where_its_file_is_missing(
+    trained: Path,
+    scenes_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = saved_test_metrics(trained)
+    config = json.loads((trained / "config.json").read_text())
+    recipe_path = trained / "recipe.resolved.yaml"
+    values = yaml.safe_load(recipe_path.read_text())
+    for kind in ("object", "attribute"):
+        (tmp_path / f"{kind}s.txt").write_text("\n".join(config[f"{kind}_names"]) + "\n")
+        values["data"][f"{kind}_vocabulary"] = f"{kind}s.txt"  # Relative to the folder of the training.
+    recipe_path.write_text(yaml.safe_dump(values))
+
+    monkeypatch.chdir(tmp_path)
+    assert evaluate_detector(str(trained), scenes_folder).to_dict() == expected
+    assert caplog.text == ""
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert evaluate_detector(str(trained), scenes_folder).to_dict() == expected
+    for name in ("objects.txt", "attributes.txt"):
+        assert f"{name}: no such file, so the names in the detector are used, without synonyms" in caplog.text
+    # A recipe that the caller names must be complete.
+    with pytest.raises(DataError, match=r"objects\.txt"):
+        evaluate_detector(str(trained), scenes_folder, recipe=recipe_path)
 
 
 @pytest.mark.parametrize(

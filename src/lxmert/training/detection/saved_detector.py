@@ -1,9 +1,11 @@
 """Scoring a saved detector on annotated images, with the figures of its training.
 
 The naming of attributes, the file names and the maximum number of detections are taken from the recipe next
-to the weights, so that the figures of a run can be recomputed; without a recipe the defaults apply.
+to the weights, so that the figures of a run can be recomputed; without a recipe the defaults apply. If a
+vocabulary file of that recipe is not there, the names in the detector serve, without synonyms.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +23,12 @@ from lxmert.training.detection.preparation import boxes_file, load_split
 from lxmert.training.detection.recipe import DetectionDataSection, DetectorEvaluationSection, DetectorRecipe
 from lxmert.training.metrics.detection import DetectionReport
 from lxmert.training.run_folder import RunFolder
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.extractor import detector_folder
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 from lxmert.weights.published import published_detector
+
+logger = logging.getLogger(__name__)
 
 _FORMATS = ("coco", "visual_genome")
 
@@ -84,6 +89,8 @@ def evaluate_detector(
     model = FasterRcnn.from_pretrained(folder)
     model.to(target_device)
     data, evaluation = _load_sections(folder, validate_directory(Path(data_dir)), split, recipe)
+    if recipe is None:
+        data = _forget_missing_vocabularies(data, model.config)
     vocabulary = _build_vocabulary(model, name, data)
     images = load_split(data, split, vocabulary, limit, progress)
     advance = progress(f"Detecting objects in {split}", len(images))
@@ -115,6 +122,25 @@ def _load_sections(
         )
         data = next((other for other in others if boxes_file(other, split).is_file()), data)
     return data, evaluation
+
+
+def _forget_missing_vocabularies(
+    data: DetectionDataSection, config: FasterRcnnConfig
+) -> DetectionDataSection:
+    """Without vocabulary files that do not exist here, of which the detector has the names."""
+    names = {"object_vocabulary": config.object_names, "attribute_vocabulary": config.attribute_names}
+    missing = [
+        key
+        for key, known in names.items()
+        if known is not None and (path := getattr(data, key)) is not None and not path.is_file()
+    ]
+    for key in missing:
+        logger.warning(
+            "%s: no such file, so the names in the detector are used, without synonyms; for those, start in "
+            "the folder of the training, or use --config",
+            getattr(data, key),
+        )
+    return data.model_copy(update=dict.fromkeys(missing))
 
 
 def _build_vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> BoxVocabulary:
