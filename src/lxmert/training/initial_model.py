@@ -121,9 +121,11 @@ def build_model(
     if section.from_pretrained is not None:
         return _load_pretrained(task, section.from_pretrained, answers, feature_dim)
     config = LxmertConfig(
-        **{"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-        | section.config
-        | {"num_qa_labels": len(answers), "visual_feat_dim": feature_dim}
+        **section.config,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        num_qa_labels=len(answers),
+        visual_feat_dim=feature_dim,
     )
     return task.model_class(config), {}
 

@@ -20,6 +20,7 @@ from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
 
 # Parameters of LxmertConfig that a recipe does not choose.
 _DERIVED_FROM_DATA = {"num_qa_labels", "visual_feat_dim"}
+_DERIVED_FROM_VOCABULARY = {"vocab_size", "pad_token_id"}
 
 
 class ModelSection(Section):
@@ -33,7 +34,8 @@ class ModelSection(Section):
     config: dict[str, Any] = Field(
         default_factory=dict,
         description="Values of LxmertConfig that differ from its defaults; only without from_pretrained. "
-        "num_qa_labels and visual_feat_dim are derived from the data and must not be set.",
+        "num_qa_labels and visual_feat_dim are derived from the data, vocab_size and pad_token_id from the "
+        "vocabulary, so they must not be set.",
     )
     vocabulary: str | None = Field(
         default=None,
@@ -52,9 +54,9 @@ class ModelSection(Section):
     @field_validator("config")
     @classmethod
     def _check_config(cls, config: dict[str, Any]) -> dict[str, Any]:
-        derived = sorted(_DERIVED_FROM_DATA & config.keys())
-        if derived:
-            raise ValueError(f"{' and '.join(derived)} must not be set: derived from the data")
+        for source, names in (("data", _DERIVED_FROM_DATA), ("vocabulary", _DERIVED_FROM_VOCABULARY)):
+            if derived := sorted(names & config.keys()):
+                raise ValueError(f"{' and '.join(derived)} must not be set: derived from the {source}")
         unknown = sorted(config.keys() - inspect.signature(LxmertConfig).parameters.keys())
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: not a parameter of LxmertConfig")

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from lxmert.errors import ConfigurationError
 from lxmert.training.detection import recipe as recipe_module
-from lxmert.training.detection.recipe import DetectorRecipe
+from lxmert.training.detection.recipe import DetectorRecipe, LossWeights
 
 SMALLEST: dict[str, Any] = {"model": {}, "data": {"directory": "boxes"}}
 CONFIG = Path(__file__).parents[3] / "configs" / "scenes_detector.yaml"
@@ -57,6 +57,18 @@ def test_all_faults_are_reported_together() -> None:
         ({"model": {"config": {"stem_chanels": 3}}}, "stem_chanels: not a parameter of FasterRcnnConfig"),
         ({"losses": {"anchors": {"per_image": 1}}}, "0.5 of per_image 1 is less than one positive"),
         ({"losses": {"rois": {"positive_share": 0.01}}}, "0.01 of per_image 64 is less than one positive"),
+        (
+            {"losses": {"anchors": {"negative_below": 0}}},
+            r"losses\.anchors\.negative_below: Input should be greater than 0",
+        ),
+        (
+            {"losses": {"weights": dict.fromkeys(LossWeights.model_fields, 0)}},
+            "every loss has weight 0: there is nothing to learn",
+        ),
+        (
+            {"augmentation": {"min_sizes_px": [16, 15]}},
+            r"augmentation\.min_sizes_px\.1: Input should be greater than or equal to 16",
+        ),
         ({"model": {"config": {"kwargs": 3}}}, "kwargs: not a parameter of FasterRcnnConfig"),
         ({"model": {"config": {"anchor_sizes_px": 24}}}, "anchor_sizes_px is 24, expected a list"),
         (
@@ -81,6 +93,14 @@ def test_config_for_pretrained_detector_is_not_checked_against_defaults() -> Non
     assert DetectorRecipe.from_dict(SMALLEST | {"model": model}).model.config == {"min_objects": 40}
     with pytest.raises(ConfigurationError, match="min_objects 40 is more than max_objects 36"):
         DetectorRecipe.from_dict(SMALLEST | {"model": {"config": {"min_objects": 40}}})
+
+
+@pytest.mark.parametrize("name", LossWeights.model_fields)
+def test_one_loss_alone_may_be_trained(name: str) -> None:
+    weights = dict.fromkeys(LossWeights.model_fields, 0.0) | {name: 0.1}
+    assert DetectorRecipe.from_dict(
+        SMALLEST | {"losses": {"weights": weights}}
+    ).losses.weights == LossWeights(**weights)
 
 
 def test_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:

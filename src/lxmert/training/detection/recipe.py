@@ -14,10 +14,13 @@ from lxmert.data.box_annotations import AttributeNaming
 from lxmert.data.file_layouts import CocoBoxFiles, VisualGenomeFiles
 from lxmert.training.recipe_base import Recipe, Section
 from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule
-from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+from lxmert.vision.faster_rcnn.configuration import STEM_STRIDE, FasterRcnnConfig
 
 # Parameters of FasterRcnnConfig that a recipe does not choose.
 _DERIVED_FROM_DATA = {"num_object_labels", "num_attr_labels", "object_names", "attribute_names"}
+
+# One cell of the coarsest feature map, that of res4: a smaller picture has no features of its own.
+_LEAST_SIDE_PX = 4 * STEM_STRIDE
 
 _PARAMETERS = {
     name: parameter
@@ -126,10 +129,10 @@ class AugmentationSection(Section):
     mirror_share: float = Field(
         default=0.5, ge=0, le=1, description="Probability of a horizontal flip (Faster R-CNN: 0.5)."
     )
-    min_sizes_px: list[Annotated[int, Field(ge=1)]] = Field(
+    min_sizes_px: list[Annotated[int, Field(ge=_LEAST_SIDE_PX)]] = Field(
         default_factory=list,
         description="Lengths of the shorter side of the resized picture, one drawn at random; empty: always "
-        "that of the configuration. If size is an attribute, random sizes remove its cue.",
+        "that of the configuration; at least 16 each. If size is an attribute, random sizes remove its cue.",
     )
 
 
@@ -148,7 +151,7 @@ class AnchorSamplingSection(Section):
         default=0.7, gt=0, le=1, description="Minimum overlap of a positive (Faster R-CNN)."
     )
     negative_below: float = Field(
-        default=0.3, ge=0, le=1, description="Overlap below which an anchor is negative (Faster R-CNN)."
+        default=0.3, gt=0, le=1, description="Overlap below which an anchor is negative (Faster R-CNN)."
     )
     per_image: int = Field(default=256, ge=1, description="Anchors sampled per image (Faster R-CNN: 256).")
     positive_share: float = Field(
@@ -203,6 +206,12 @@ class LossWeights(Section):
     attribute: float = Field(
         default=0.5, ge=0, description="Weight of the attributes of foreground RoIs (published: 0.5)."
     )
+
+    @model_validator(mode="after")
+    def _check_any_weight(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("every loss has weight 0: there is nothing to learn")
+        return self
 
 
 class LossSection(Section):

@@ -58,7 +58,7 @@ def build_pretraining_model(
     derived = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     if answers is not None:
         derived["num_qa_labels"] = len(answers)
-    config = LxmertConfig(**derived | section.config | flags | dict(sizes))
+    config = LxmertConfig(**section.config | derived | flags | dict(sizes))
     model = LxmertInPreTraining(config, predicts_places=weights["places"] > 0)
     if section.bert is None:
         return model, {}
