@@ -357,6 +357,13 @@ def test_max_length_beyond_model_positions_is_rejected_before_extraction(
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_fewer_word_embeddings_than_words_are_rejected_before_extraction(
+    tiny_recipe: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"has \d+ word pieces, but the model embeddings of 9 "):
+        finetune(tiny_recipe(model={"config": {"vocab_size": 9}}), tmp_path)
+
+
 def test_non_empty_folder_is_rejected_and_unchanged(tiny_recipe: Make, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="is not empty; add --resume"):

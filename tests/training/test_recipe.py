@@ -53,8 +53,8 @@ def test_all_faults_are_reported_together() -> None:
         ({"from_pretrained": "x", "config": {"hidden_size": 12}}, "only one of the two"),
         ({"vocabulary": "scenes", "config": {"num_qa_labels": 3}}, "num_qa_labels must not be set"),
         (
-            {"vocabulary": "scenes", "config": {"vocab_size": 9, "pad_token_id": 1}},
-            "pad_token_id and vocab_size must not be set: derived from the vocabulary",
+            {"vocabulary": "scenes", "config": {"pad_token_id": 1}},
+            "pad_token_id must not be set: derived from the vocabulary",
         ),
         ({"vocabulary": "scenes", "config": {"hiden_size": 3}}, "hiden_size: not a parameter"),
     ],

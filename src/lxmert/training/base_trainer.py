@@ -7,6 +7,7 @@ the terms of the whole update, which are counted in the targets alone.
 Shapes: L losses.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PrinterCallback, Trainer, TrainerControl
 
 from lxmert.errors import TrainingError
-from lxmert.training.bert_adam import BertAdam, bert_adam_schedule, warmup_fraction
+from lxmert.training.bert_adam import BertAdam, bert_adam_schedule
 from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.early_stopping import EarlyStopping
 from lxmert.training.log_history import LOG_PREFIX
@@ -28,6 +29,8 @@ from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.run_folder import RunFolder, delete_old_checkpoints, translate_write_errors
 from lxmert.training.running import SaveMetricsCallback
 from lxmert.training.sampling import SetEpochCallback
+
+logger = logging.getLogger(__name__)
 
 # Updates in float16 that may be skipped in a row. Each halves the scale of the gradients, 2^16 at first,
 # until they are in range; after 30 it is 2^-14, so that the gradients themselves must be infinite or NaN.
@@ -71,9 +74,8 @@ class BaseTrainer(Trainer):
         """Create the learning rate schedule.
 
         Raises:
-            ConfigurationError: the warm-up is as long as the whole run.
+            ConfigurationError: the warm-up is as long as the whole run, which BertAdam's schedules refuse.
         """
-        warmup_fraction(self._optimisation.warmup, num_training_steps)
         if self._uses_bert_adam and self.lr_scheduler is None:
             self.lr_scheduler = bert_adam_schedule(
                 optimizer or self.optimizer,
@@ -83,6 +85,14 @@ class BaseTrainer(Trainer):
             )
             self._created_lr_scheduler = True
             return self.lr_scheduler
+        warmup = self._optimisation.warmup
+        if warmup >= num_training_steps and self.is_world_process_zero():
+            logger.warning(
+                "the warm-up of %g updates is as long as the run of %d: the learning rate stays below "
+                "optimisation.peak_learning_rate",
+                warmup,
+                num_training_steps,
+            )
         scheduler: LRScheduler = super().create_scheduler(num_training_steps, optimizer)
         return scheduler
 

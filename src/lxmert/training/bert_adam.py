@@ -103,25 +103,6 @@ _SCHEDULES: dict[Schedule, Callable[[float, float], float]] = {
 }
 
 
-def warmup_fraction(warmup: float, steps: int) -> float:
-    """The warm-up as a fraction of all updates.
-
-    Args:
-        warmup: below 1 a fraction of all updates, else a number of updates.
-        steps: number of updates, more than 0.
-
-    Raises:
-        ConfigurationError: the warm-up is as long as the whole run.
-    """
-    fraction = warmup if warmup < 1 else warmup / steps
-    if fraction >= 1:
-        raise ConfigurationError(
-            f"the warm-up of {warmup:g} updates must be shorter than the run's {steps}; lower "
-            "optimisation.warmup, or set it to a fraction of the run, such as 0.1"
-        )
-    return fraction
-
-
 def bert_adam_schedule(optimizer: Optimizer, schedule: Schedule, warmup: float, steps: int) -> LambdaLR:
     """Create a schedule that sets the learning rate of update k by its progress k / steps.
 
@@ -136,6 +117,8 @@ def bert_adam_schedule(optimizer: Optimizer, schedule: Schedule, warmup: float, 
     Raises:
         ConfigurationError: the warm-up is as long as the whole run.
     """
-    fraction = warmup_fraction(warmup, steps)
+    fraction = warmup if warmup < 1 else warmup / steps
+    if fraction >= 1:
+        raise ConfigurationError(f"the warm-up of {warmup:g} updates must be shorter than the run's {steps}")
     factor = _SCHEDULES[schedule]
     return LambdaLR(optimizer, lambda step: factor(step / steps, fraction))

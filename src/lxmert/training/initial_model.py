@@ -44,12 +44,18 @@ def locate_pretrained(name: str) -> str:
     return locate_model(name)
 
 
-def check_lengths(text: TextSection, config: LxmertConfig) -> None:
-    """Refuse texts too long for the model, which might first occur late in a run, or after it.
+def check_texts(text: TextSection, tokenizer: PreTrainedTokenizerBase, config: LxmertConfig) -> None:
+    """Refuse words and texts that the model cannot read, which might first occur late in a run, or after it.
 
     Raises:
-        ConfigurationError: The longest text that the recipe allows exceeds the model's positions.
+        ConfigurationError: The vocabulary exceeds the model's word embeddings, or the longest text that the
+            recipe allows its positions.
     """
+    if len(tokenizer) > config.vocab_size:
+        raise ConfigurationError(
+            f"the vocabulary has {len(tokenizer)} word pieces, but the model embeddings of "
+            f"{config.vocab_size} (vocab_size)"
+        )
     longest = math.ceil(text.max_length / text.pad_to_multiple_of) * text.pad_to_multiple_of
     if longest > config.max_position_embeddings:
         raise ConfigurationError(
@@ -121,8 +127,7 @@ def build_model(
     if section.from_pretrained is not None:
         return _load_pretrained(task, section.from_pretrained, answers, feature_dim)
     config = LxmertConfig(
-        **section.config,
-        vocab_size=len(tokenizer),
+        **{"vocab_size": len(tokenizer)} | section.config,
         pad_token_id=tokenizer.pad_token_id,
         num_qa_labels=len(answers),
         visual_feat_dim=feature_dim,

@@ -21,7 +21,7 @@ from lxmert.training.initial_model import (
     build_answer_vocabulary,
     build_model,
     build_tokenizer,
-    check_lengths,
+    check_texts,
     locate_pretrained,
 )
 from lxmert.training.object_prediction import add_object_prediction
@@ -60,7 +60,7 @@ def prepare_task(task: Task, recipe: FinetuneRecipe, progress: StartProgress = n
     # Before any image is read, so that a mismatch is reported at once.
     feature_dim = _feature_dim(processor, store)
     model, origin = build_model(task, recipe.model, processor.tokenizer, answers, feature_dim)
-    check_lengths(recipe.text, model.config)
+    check_texts(recipe.text, processor.tokenizer, model.config)
     train, validation = (
         TaskDataset(
             examples.examples,

@@ -20,7 +20,7 @@ from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
 
 # Parameters of LxmertConfig that a recipe does not choose.
 _DERIVED_FROM_DATA = {"num_qa_labels", "visual_feat_dim"}
-_DERIVED_FROM_VOCABULARY = {"vocab_size", "pad_token_id"}
+_DERIVED_FROM_VOCABULARY = {"pad_token_id"}
 
 
 class ModelSection(Section):
@@ -34,8 +34,8 @@ class ModelSection(Section):
     config: dict[str, Any] = Field(
         default_factory=dict,
         description="Values of LxmertConfig that differ from its defaults; only without from_pretrained. "
-        "num_qa_labels and visual_feat_dim are derived from the data, vocab_size and pad_token_id from the "
-        "vocabulary, so they must not be set.",
+        "num_qa_labels and visual_feat_dim are derived from the data, pad_token_id from the vocabulary, "
+        "so they must not be set; vocab_size may exceed the vocabulary.",
     )
     vocabulary: str | None = Field(
         default=None,

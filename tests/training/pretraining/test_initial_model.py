@@ -47,13 +47,16 @@ def pretrained(tmp_path: Path) -> Callable[..., PretrainModelSection]:
     return make
 
 
-def test_new_model_is_sized_by_tokenizer_answers_and_features(tokenizer: LxmertTokenizerFast) -> None:
+def test_new_model_is_sized_by_tokenizer_answers_and_features_unless_config_differs(
+    tokenizer: LxmertTokenizerFast,
+) -> None:
     sizes = {name: SIZES[name] for name in ("hidden_size", "num_attention_heads", "intermediate_size")}
-    section = PretrainModelSection(vocabulary="scenes", config=sizes)
-    model, origin = build_pretraining_model(section, tokenizer, ANSWERS, WEIGHTS, FEATURES)
-    assert (model.config.vocab_size, model.config.pad_token_id) == (6, 3)
-    assert (model.config.num_qa_labels, model.config.visual_feat_dim) == (9, 13)
-    assert origin == {}
+    for config, vocab_size in (({}, 6), ({"vocab_size": 8}, 8)):
+        section = PretrainModelSection(vocabulary="scenes", config=sizes | config)
+        model, origin = build_pretraining_model(section, tokenizer, ANSWERS, WEIGHTS, FEATURES)
+        assert (model.config.vocab_size, model.config.pad_token_id) == (vocab_size, 3)
+        assert (model.config.num_qa_labels, model.config.visual_feat_dim) == (9, 13)
+        assert origin == {}
 
 
 def test_pretrained_model_of_other_features_is_rejected(

@@ -99,6 +99,11 @@ def test_max_length_beyond_model_positions_is_rejected(tiny_pretrain_recipe: Mak
         prepare_pretraining(tiny_pretrain_recipe(text={"max_length": 33}))
 
 
+def test_fewer_word_embeddings_than_words_are_rejected(tiny_pretrain_recipe: Make) -> None:
+    with pytest.raises(ConfigurationError, match=r"has \d+ word pieces, but the model embeddings of 9 "):
+        prepare_pretraining(tiny_pretrain_recipe(model={"config": {"vocab_size": 9}}))
+
+
 @pytest.fixture
 def own_data(tmp_path: Path) -> Callable[..., dict[str, str]]:
     """Makes data of one's own, changed in one way, and returns the fingerprints of a run with them."""

@@ -49,7 +49,10 @@ def test_default_optimisation_uses_hyperparameters_of_paper() -> None:
         ({"model": {"config": {"task_qa": False}}}, r"task_qa \(tasks\.qa\) must not be set"),
         ({"model": {"config": {"num_object_labels": 5}}}, r"num_object_labels \(the features\)"),
         ({"model": {"config": {"visual_feat_dim": 5}}}, "must not be set"),
-        ({"model": {"config": {"vocab_size": 5}}}, "vocab_size must not be set: derived from the vocabulary"),
+        (
+            {"model": {"config": {"pad_token_id": 5}}},
+            "pad_token_id must not be set: derived from the vocabulary",
+        ),
         ({"model": {"bert": "x", "from_pretrained": "y"}}, "from_pretrained brings its own config"),
         ({"model": {"vocabulary": None}}, "a vocabulary is required without from_pretrained or bert"),
         ({"tasks": {"qa_from": 1.0}}, "qa_from"),

@@ -361,9 +361,9 @@ def test_moved_folder_resumes_with_its_best_weights(
     # The first weights are the best, the second epoch spoils them.
     recipe = tiny_pretrain_recipe(
         optimisation={
-            "peak_learning_rate": 1.5,
+            "peak_learning_rate": 3.0,
             "epochs": 3,
-            "warmup": 20,
+            "warmup": 40,
             "schedule": "constant_with_warmup",
         }
     )

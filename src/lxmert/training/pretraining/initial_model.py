@@ -55,10 +55,10 @@ def build_pretraining_model(
     flags = _task_flags(weights)
     if section.from_pretrained is not None:
         return _load_pretrained(section.from_pretrained, answers, weights, flags | dict(sizes))
-    derived = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    derived = {"pad_token_id": tokenizer.pad_token_id}
     if answers is not None:
         derived["num_qa_labels"] = len(answers)
-    config = LxmertConfig(**section.config | derived | flags | dict(sizes))
+    config = LxmertConfig(**{"vocab_size": len(tokenizer)} | section.config | derived | flags | dict(sizes))
     model = LxmertInPreTraining(config, predicts_places=weights["places"] > 0)
     if section.bert is None:
         return model, {}

@@ -17,7 +17,7 @@ from lxmert.data.region_source import open_regions
 from lxmert.errors import DataError
 from lxmert.processing import LxmertProcessor
 from lxmert.training.arguments import choose_kernels
-from lxmert.training.initial_model import check_lengths
+from lxmert.training.initial_model import check_texts
 from lxmert.training.pretraining.constant_baseline import ConstantBaseline, constant_baselines
 from lxmert.training.pretraining.initial_model import (
     build_pretraining_model,
@@ -83,7 +83,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         recipe.model, tokenizer, answers, weights, _config_sizes(train, validation)
     )
     named = retained_answers(recipe.model, model, origin) if answers is None else answers
-    check_lengths(recipe.text, model.config)
+    check_texts(recipe.text, tokenizer, model.config)
     choose_kernels(model, recipe.optimisation)
     data = ValidationData(
         validation,
