@@ -239,6 +239,23 @@ class TestImageSelection:
         (tmp_path / "list.txt").write_text("t/1\nu/2\n")
         assert corpus(tmp_path, source, without_images="list.txt").image_names == ["v/1.jpg", "tt/1.jpg"]
 
+    @pytest.mark.parametrize("stored", [None, ["10", "11"], ["COCO_val2014_000000000042.jpg", "11"]])
+    @pytest.mark.parametrize("listed", ["COCO_val2014_000000000042", "10"])
+    def test_image_shared_with_coco_is_selected_by_any_of_its_names(
+        self, tmp_path: Path, stored: list[str] | None, listed: str
+    ) -> None:
+        regions = [{"id": number, "regions": [{"phrase": f"in {number}"}]} for number in (10, 11)]
+        write_file(tmp_path / "regions.json", regions)
+        coco_ids = [{"image_id": 10, "coco_id": 42}, {"image_id": 11, "coco_id": 43}]
+        write_file(tmp_path / "images.json", coco_ids)
+        (tmp_path / "list.txt").write_text(listed)
+        source = {"kind": "visual_genome_regions", "file": "regions.json", "image_data": "images.json"}
+        store = None if stored is None else store_of(tmp_path, *stored)
+        others = corpus(tmp_path, source, store=store, without_images="list.txt")
+        assert [text.sentence for text in others.texts] == ["in 11"]
+        only = corpus(tmp_path, source, store=store, only_images="list.txt")
+        assert [text.sentence for text in only.texts] == ["in 10"]
+
     def test_unmatched_listed_names_are_counted_and_fully_unmatched_list_is_rejected(
         self, tmp_path: Path
     ) -> None:
@@ -305,7 +322,7 @@ def test_garbage_collector_is_paused_while_corpus_is_read(
 ) -> None:
     gc_enabled: list[bool] = []
 
-    def is_included(image: str, lists: object) -> bool:
+    def is_included(names: object, lists: object) -> bool:
         gc_enabled.append(gc.isenabled())
         return True
 

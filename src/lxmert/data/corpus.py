@@ -183,14 +183,15 @@ def _selected_texts(
 ) -> Iterator[ImageText]:
     """Read the sentences about images that the section includes."""
     is_stored = None if name_index is None else lambda name: name_index.find(name) is not None
-    is_included = cache(lambda image: _is_included(image, image_lists))
+    is_included = cache(lambda names: _is_included(names, image_lists))
     for source in section.sources:
-        for text in SourceReader(source, directory, is_stored, progress).read():
+        reader = SourceReader(source, directory, is_stored, progress)
+        for text in reader.read():
             if text.source not in reports:
                 reports[text.source] = SourceReport()
             if not text.sentence.strip():
                 reports[text.source].empty += 1
-            elif not is_included(text.image):
+            elif not is_included(reader.names.get(text.image, (text.image,))):
                 reports[text.source].other_images += 1
             else:
                 yield text
@@ -220,9 +221,12 @@ def _build_corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
     return Corpus(texts, replace(report, sources=sources, images=image_count))
 
 
-def _is_included(image: str, image_lists: Mapping[str, ImageList]) -> bool:
-    # Every image is looked up in each list, because lists count the names that match none.
-    listed = {setting: image in names for setting, names in image_lists.items()}
+def _is_included(names: Sequence[str], image_lists: Mapping[str, ImageList]) -> bool:
+    """Whether an image with these names is selected; a list has it if it has one of them."""
+    # Every name is looked up in each list, because lists count their names that match none.
+    listed = {
+        setting: sum(name in image_list for name in names) > 0 for setting, image_list in image_lists.items()
+    }
     return listed.get("only_images", True) and not listed.get("without_images", False)
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -31,12 +31,14 @@ class SourceReader:
         directory: base of relative paths.
         is_stored: whether there are regions of an image of this name; None if unknown.
         progress: shows how much of each file has been read.
+        names: all names of the images that have several, by the one in the sentences; filled by `read`.
     """
 
     section: SourceSection
     directory: Path
     is_stored: Callable[[str], bool] | None
     progress: StartProgress
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def read(self) -> Iterator[ImageText]:
         """The sentences, in the order of the file.
@@ -133,7 +135,10 @@ def _visual_genome_questions(reader: SourceReader) -> Iterator[ImageText]:
 
 
 def _visual_genome_names(reader: SourceReader) -> Callable[[int | str], str]:
-    """A function from ids to names of Visual Genome's images; images also in COCO get COCO's name."""
+    """A function from ids to names of Visual Genome's images; images also in COCO get COCO's name if stored.
+
+    `SourceReader.names` gets all names by which lists may select such an image.
+    """
     image_data = reader.section.image_data
     if image_data is None:
         return cache(reader.image_name)
@@ -142,14 +147,18 @@ def _visual_genome_names(reader: SourceReader) -> Callable[[int | str], str]:
 
     @cache
     def name(image_id: int | str) -> str:
+        own_name = reader.image_name(image_id)
         coco_id = coco_ids.get(str(image_id))
-        names = (
+        if coco_id is None:
+            return own_name
+        coco_names = tuple(
             template.format(split=reader.section.split, image_id=coco_id)
-            for template in (() if coco_id is None else reader.section.coco_image_names)
+            for template in reader.section.coco_image_names
         )
         is_stored = reader.is_stored
-        stored_names = (name for name in names if is_stored is None or is_stored(name))
-        return next(stored_names, None) or reader.image_name(image_id)
+        chosen = next((name for name in coco_names if is_stored is None or is_stored(name)), own_name)
+        reader.names[chosen] = (*coco_names, own_name)
+        return chosen
 
     return name
 

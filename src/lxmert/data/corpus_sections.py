@@ -45,7 +45,8 @@ class SourceSection(BaseModel):
     coco_image_names: tuple[str, ...] = Field(
         default=("COCO_train2014_{image_id:012d}", "COCO_val2014_{image_id:012d}"),
         description="With image_data: possible names of an image that is also in COCO. The first one found "
-        "in the feature store is used, otherwise image_name.",
+        "in the feature store is used, otherwise image_name. only_images and without_images may contain any "
+        "of them.",
     )
     question_types: tuple[str, ...] | None = Field(
         default=None,
