@@ -34,7 +34,7 @@ IMAGES = [
 
 
 def test_category_and_attribute_ids_follow_sorted_order() -> None:
-    labels = ObjectLabels.from_images(IMAGES)
+    labels = ObjectLabels.from_images(dict(enumerate(IMAGES)))
     assert labels.object_count == 3
     assert labels.objects.tolist() == [[1, 0, -100], [-100, -100, -100], [0, 2, 0]]
     # Sorted: (color=blue, fill=solid), (color=red,), (color=red, fill=solid); in any order of keys.
@@ -43,15 +43,20 @@ def test_category_and_attribute_ids_follow_sorted_order() -> None:
 
 
 def test_batch_selects_rows_and_truncates_to_object_count() -> None:
-    batch = ObjectLabels.from_images(IMAGES).batch(torch.tensor([0, 0, 1]), objects=2)
+    batch = ObjectLabels.from_images(dict(enumerate(IMAGES))).batch(torch.tensor([0, 0, 1]), objects=2)
     ids, weights = batch["obj"]
     assert ids.tolist() == [[1, 0], [1, 0], [IGNORED_LABEL, IGNORED_LABEL]]
     assert weights.tolist() == [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
     assert batch["attr"][0].tolist() == [[2, IGNORED_LABEL]] * 2 + [[IGNORED_LABEL, IGNORED_LABEL]]
 
 
+def test_rows_without_image_have_no_labels() -> None:
+    labels = ObjectLabels.from_images({3: IMAGES[0], 1: IMAGES[2]})
+    assert labels.objects.tolist() == [[-100] * 3, [0, 2, 0], [-100] * 3, [1, 0, -100]]
+
+
 def test_images_without_objects_give_class_counts_of_one() -> None:
-    labels = ObjectLabels.from_images([coco_image(1, [], []), coco_image(2, [], [])])
+    labels = ObjectLabels.from_images({0: coco_image(1, [], []), 1: coco_image(2, [], [])})
     assert (labels.object_count, labels.attribute_count) == (1, 1)
     assert labels.objects.shape == (2, 0)
 

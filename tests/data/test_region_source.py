@@ -112,6 +112,19 @@ def test_gather_objects_selects_features_by_fraction(source: RegionSource) -> No
     assert torch.equal(gathered, torch.stack([three[5], three[2], six[0], torch.zeros(DIM)]))
 
 
+def test_boxes_of_one_image_are_fractions_of_its_sides(source: RegionSource) -> None:
+    for name in ("image6", "image1"):
+        regions = IMAGES[f"{name}.jpg"]
+        height, width = regions.size_hw
+        expected = [
+            [x1 / width, y1 / height, x2 / width, y2 / height]
+            for x1, y1, x2, y2 in regions.boxes_xyxy_px.tolist()
+        ]
+        boxes = source.boxes_xyxy_unit(source.rows[name])
+        assert boxes.shape == (len(expected), 4)
+        assert torch.allclose(boxes, torch.tensor(expected).reshape(-1, 4))
+
+
 def test_boxes_outside_image_by_rounding_error_are_clamped(tmp_path: Path) -> None:
     regions = IMAGES["image0.jpg"]
     boxes = regions.boxes_xyxy_px.clone()

@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.file_layouts import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
 from lxmert.data.gqa_split import GqaReader
 from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.nlvr2_split import TRUTH_VALUES, Nlvr2Reader
+from lxmert.data.region_source import open_regions
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Subset, TaskExample
 from lxmert.data.task_split import SplitExamples, TaskSplit
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError, VocabularyError
+from lxmert.vision.regions import Regions
 from tests.data.file_writers import write_file, write_json_lines
 
 
@@ -317,6 +321,70 @@ def test_image_files_with_boxes_require_image_in_instances_file(vqa: Path) -> No
     write_file(vqa / "annotations/gqa_val_questions.json", GQA)
     with pytest.raises(DataError, match=r"1 of the 2 val images are not in the instances file.* 2"):
         TaskSplit(GqaReader(vqa, GqaFiles()), "val").read().image_files(with_boxes=True)
+
+
+def boxes_split(folder: Path) -> SplitExamples:
+    """Questions about pictures of 40 × 30 pixels with 1, 0 and 2 given boxes, of categories 5; 8, 5."""
+    boxes = {1: [[0, 0, 10, 15]], 2: [], 3: [[5, 6, 35, 30], [1.3, 2.7, 3.1, 4.9]]}
+    images = [{"id": n, "file_name": f"{n}.png", "height": 30, "width": 40} for n in boxes]
+    objects = [
+        {"id": 10 * n + k, "image_id": n, "category_id": (5, 8)[k == 0 and n == 3], "bbox": box}
+        for n, of_image in boxes.items()
+        for k, box in enumerate(of_image)
+    ]
+    categories = [{"id": n, "name": f"thing {n}"} for n in (5, 8)]
+    content = {"images": images, "annotations": objects, "categories": categories}
+    write_file(folder / "annotations/instances_one.json", content)
+    vqa_files(folder, "one", 0, [1, 2, 3])
+    return TaskSplit(VqaReader(folder, VqaFiles()), "one").read()
+
+
+def boxes_store(folder: Path, boxes: dict[str, list[list[float]]], *, labels: bool = False) -> FeatureStore:
+    with FeatureStoreWriter(folder / "store", StoreManifest(3, "float32", "boxes/3")) as writer:
+        for name, of_image in boxes.items():
+            tensor = torch.tensor(of_image).reshape(-1, 4)
+            ids = torch.arange(len(tensor)) if labels else None
+            writer.add(name, Regions(tensor, torch.zeros(len(tensor), 3), (30, 40), "boxes/3", ids))
+    return FeatureStore(folder / "store")
+
+
+STORED_BOXES: dict[str, list[list[float]]] = {
+    "3.png": [[5, 6, 40, 30], [1.3, 2.7, 4.4, 7.6]],
+    "another": [[0, 0, 1, 1]],
+    "1.png": [[0, 0, 10, 15]],
+    "2.png": [],
+}
+
+
+@pytest.mark.parametrize("memory", [0, 2**20])
+def test_object_labels_from_instances_follow_rows_of_the_source(tmp_path: Path, memory: int) -> None:
+    split = boxes_split(tmp_path)
+    store = boxes_store(tmp_path, STORED_BOXES)
+    regions = open_regions(store, split.image_names(), in_memory_bytes=memory)
+    labels = split.object_labels(regions)
+    rows = torch.tensor([regions.rows[name] for name in ("3", "1", "2")])
+    # Categories 5 and 8 are classes 0 and 1.
+    assert labels.batch(rows, 2)["obj"][0].tolist() == [[1, 0], [0, -100], [-100, -100]]
+
+
+@pytest.mark.parametrize("memory", [0, 2**20])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"2.png": [[0.0, 0.0, 1.0, 1.0]]},
+        {"1.png": []},
+        {"1.png": [[0.0, 0.0, 10.0, 15.1]]},
+        {"3.png": STORED_BOXES["3.png"][::-1]},
+    ],
+)
+def test_object_labels_of_other_boxes_are_rejected(
+    tmp_path: Path, changed: dict[str, list[list[float]]], memory: int
+) -> None:
+    split = boxes_split(tmp_path)
+    store = boxes_store(tmp_path, STORED_BOXES | changed)
+    regions = open_regions(store, split.image_names(), in_memory_bytes=memory)
+    with pytest.raises(DataError, match=rf"belong to other boxes, such as the \d of {next(iter(changed))};"):
+        split.object_labels(regions)
 
 
 def test_layouts_reject_placeholders_of_other_tasks() -> None:

@@ -5,7 +5,7 @@ objects that it finds, as in the paper. Where boxes are given, the class is the 
 and the attribute is the combination of the record's "attributes" (in made scenes: colour, size and fill), one
 class for each combination that occurs.
 
-Shapes: I images, B of them in a batch, O the largest number of objects of an image (in the batch, of
+Shapes: I images (rows), B of them in a batch, O the largest number of objects of an image (in the batch, of
 its images).
 """
 
@@ -42,21 +42,21 @@ class ObjectLabels:
     attribute_confidences: Tensor | None = None
 
     @classmethod
-    def from_images(cls, images: Sequence[CocoImage]) -> "ObjectLabels":
-        """Collect the labels of images, one row each, in their order.
+    def from_images(cls, images: Mapping[int, CocoImage]) -> "ObjectLabels":
+        """Collect the labels of images by row; objects in other rows have none.
 
         Ids count the categories and the attribute combinations of these images, in sorted order.
         """
-        categories = sorted({int(number) for image in images for number in image.category_ids})
+        categories = sorted({int(number) for image in images.values() for number in image.category_ids})
         combinations = sorted(
-            {key for image in images for key in map(_attribute_key, image.attributes) if key}
+            {key for image in images.values() for key in map(_attribute_key, image.attributes) if key}
         )
         object_id = {category: index for index, category in enumerate(categories)}
         attribute_id = {key: index for index, key in enumerate(combinations)}
-        shape = (len(images), max(map(len, images), default=0))
+        shape = (max(images, default=-1) + 1, max(map(len, images.values()), default=0))
         objects = torch.full(shape, IGNORED_LABEL)
         attributes = torch.full(shape, IGNORED_LABEL)
-        for row, image in enumerate(images):
+        for row, image in images.items():
             for column, category in enumerate(image.category_ids.tolist()):
                 objects[row, column] = object_id[category]
                 attributes[row, column] = attribute_id.get(

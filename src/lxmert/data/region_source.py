@@ -1,6 +1,7 @@
 """Where batches of regions come from: a table in memory, or a feature store too large for one.
 
-Shapes: B batch, O the largest number of objects of an image in the batch, D features, K objects.
+Shapes: B batch, N objects of one image, O the largest number of objects of an image in the batch, D features,
+K objects.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -81,6 +82,10 @@ class RegionSource(Protocol):
             rows: (K,) int64.
             fractions: (K,) in [0, 1). The features of an image without objects are zeros.
         """
+        ...
+
+    def boxes_xyxy_unit(self, row: int) -> Tensor:
+        """The boxes (N, 4) float32 in 0..1 of the N objects of one image; no feature is read."""
         ...
 
 

@@ -68,6 +68,10 @@ class RegionTable:
         # Object 0 of an image without objects is padding, and so zeros.
         return self.inputs["visual_feats"][rows, (fractions.double() * counts).long()]
 
+    def boxes_xyxy_unit(self, row: int) -> Tensor:
+        """See `RegionSource.boxes_xyxy_unit`."""
+        return self.inputs["visual_pos"][row][self.inputs["visual_attention_mask"][row].bool()]
+
     @classmethod
     def from_regions(cls, regions: Mapping[Hashable, Regions]) -> "RegionTable":
         """Pad the regions of images and keep them in memory.

@@ -91,6 +91,13 @@ class StoredRegions:
                 picked[index] = torch.from_numpy(features.copy())
         return picked
 
+    def boxes_xyxy_unit(self, row: int) -> Tensor:
+        """See `RegionSource.boxes_xyxy_unit`."""
+        image = self._store.arrays_at(row)
+        height, width = image.size_hw
+        boxes = image.boxes_xyxy_px / np.array([width, height, width, height], np.float32)
+        return torch.from_numpy(boxes).clamp_(0.0, 1.0)
+
 
 class StoredObjectLabels:
     """Classes and attributes of the objects of a store's images, read when a batch needs them.

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
+import torch
+from torch import Tensor
+
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import CocoImage, read_instances
 from lxmert.data.file_layouts import TaskFiles, validate_directory
@@ -25,6 +28,9 @@ _Content = TypeVar("_Content")
 
 # Readers report progress in megabytes; shorter files are read in no time.
 _LARGE_MEGABYTES = 10
+
+# Of coordinates in 0..1: many times the rounding of float32, and a tenth of a pixel in 10,000.
+_BOX_TOLERANCE = 1e-5
 
 ImageUse = tuple[str, TaskExample, int]
 """One use of an image: the split, an example, and the image's index in the example."""
@@ -219,18 +225,21 @@ class SplitExamples:
         They come from the extractor, or else from the instances file that gave the boxes.
 
         Raises:
-            DataError: There is no instances file, or it is malformed.
+            DataError: There is no instances file, it is malformed, or its boxes are not those of the source.
         """
         if regions.object_labels is not None:
             return regions.object_labels
         instances = self._instances("object labels")
-        by_row = sorted(regions.rows.items(), key=lambda item: item[1])
-        if [row for _, row in by_row] != list(range(len(by_row))):
-            raise DataError(
-                f"{regions.extractor} does not provide the classes of its objects, so they cannot be "
-                "predicted; turn off object_prediction, or use a detector that names them"
-            )
-        return ObjectLabels.from_images([instances[str(image)] for image, _ in by_row])
+        images = {row: instances[str(name)] for name, row in regions.rows.items()}
+        for row, image in images.items():
+            if not _has_boxes(image, regions.boxes_xyxy_unit(row)):
+                raise DataError(
+                    f"{regions.extractor} does not provide the classes of its objects, and those of the "
+                    f"instances file belong to other boxes, such as the {len(image)} of {image.file_name}; "
+                    "turn off object_prediction, use a detector that names its objects, or extract the "
+                    "images with the file's boxes"
+                )
+        return ObjectLabels.from_images(images)
 
     def _instances(self, purpose: str) -> dict[str, CocoImage]:
         reader = self.split.reader
@@ -249,6 +258,17 @@ class SplitExamples:
                 f"are not in the instances file, starting with {unknown[0]}"
             )
         return by_image
+
+
+def _has_boxes(image: CocoImage, boxes_xyxy_unit: Tensor) -> bool:
+    """Whether these are the boxes of the image's objects, in their order."""
+    if len(image) != len(boxes_xyxy_unit):
+        return False
+    height, width = image.size_hw
+    if 0 in image.size_hw:  # Converters that do not know sizes write 0.
+        return True
+    expected = (image.boxes_xyxy_px / torch.tensor([width, height, width, height])).clamp(0.0, 1.0)
+    return torch.allclose(expected, boxes_xyxy_unit, rtol=0.0, atol=_BOX_TOLERANCE)
 
 
 def reject_shared_names(origin: Path | None, images: Iterable[tuple[str, str | PurePath]]) -> None:
