@@ -247,6 +247,27 @@ def test_instances_file_with_duplicate_image_names_is_rejected_where_used(tmp_pa
         TaskSplit(VqaReader(tmp_path, VqaFiles()), "one").read()
 
 
+def test_only_extensions_of_images_are_left_out_of_names(tmp_path: Path) -> None:
+    vqa_files(tmp_path, "one", 0, [1, 2])
+    bare = VqaFiles(instances=None, image_name="frame.{image_id}")
+    assert TaskSplit(VqaReader(tmp_path, bare), "one").read().image_names() == ["frame.1", "frame.2"]
+    instances(tmp_path, "one", "x.0.jpg", "x.1", "x.2.PNG")
+    split = TaskSplit(VqaReader(tmp_path, VqaFiles()), "one").read()
+    assert split.image_names() == ["x.1", "x.2"]
+    assert list(split.image_files(with_boxes=True)) == ["x.1", "x.2"]
+    pair = {"identifier": "dev-1-0-0", "sentence": "Two.", "left_url": "p/x.1", "right_url": "p/x.2.png"}
+    write_file(tmp_path / "annotations/nlvr2_dev.json", pair)
+    assert TaskSplit(Nlvr2Reader(tmp_path, Nlvr2Files()), "dev").read().image_names() == ["x.1", "x.2"]
+
+
+def test_image_name_pattern_that_differs_in_folders_only_is_rejected(tmp_path: Path) -> None:
+    vqa_files(tmp_path, "one", 0, [1, 2])
+    layout = VqaFiles(instances=None, image_name="{image_id}/left.png")
+    message = r"vqa_one_questions\.json: 1/left\.png and 2/left\.png are both called 'left'"
+    with pytest.raises(DataError, match=message):
+        TaskSplit(VqaReader(tmp_path, layout), "one").read()
+
+
 def test_joined_splits_may_share_image_but_not_name_of_different_images(tmp_path: Path) -> None:
     for number, split in enumerate(("one", "two")):
         questions = {f"{number}{n}": {"question": "Who?", "imageId": n} for n in ("n1", f"n{split}")}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lxmert.data.examples import Examples
+from lxmert.data.image_names import image_stem
 from lxmert.data.interning import StringInterner
 from lxmert.data.json_files import JsonRecord, describe
 from lxmert.data.json_stream import stream_jsonl
@@ -175,4 +176,4 @@ def _label(record: JsonRecord) -> bool | None:
 
 def _image_name(url: str | None, official: str) -> str:
     path = local_path(url)
-    return official if path is None else path.stem
+    return official if path is None else image_stem(str(path))

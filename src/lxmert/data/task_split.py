@@ -18,6 +18,7 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import CocoImage, read_instances
 from lxmert.data.file_layouts import TaskFiles, validate_directory
 from lxmert.data.image_files import ImageFile
+from lxmert.data.image_names import image_stem
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
@@ -99,11 +100,9 @@ class SplitReader(ABC):
         path = self.files.instances_path(self.directory, split)
         if path is None:
             return None
-        instances = self.read_once(read_instances, path)
-        reject_shared_names(
-            path, ((Path(image.file_name).stem, image.file_name) for image in instances.values())
-        )
-        return {Path(image.file_name).stem: image for image in instances.values()}
+        images = self.read_once(read_instances, path).values()
+        reject_shared_names(path, ((image_stem(image.file_name), image.file_name) for image in images))
+        return {image_stem(image.file_name): image for image in images}
 
 
 @dataclass(frozen=True)

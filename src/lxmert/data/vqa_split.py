@@ -7,6 +7,7 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import CocoImage, read_instances
 from lxmert.data.file_layouts import VqaFiles
 from lxmert.data.image_files import resolve_extension
+from lxmert.data.image_names import image_stem
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
 from lxmert.data.task_split import SplitReader, reject_shared_names
@@ -63,20 +64,23 @@ class VqaReader(SplitReader):
 
     def _image_names(self, split: str, image_ids: Sequence[int], progress: StartProgress) -> dict[int, str]:
         instances = self._by_id(split, progress)
-        if instances is not None:
-            path = self.files.instances_path(self.directory, split)
+        path = self.files.instances_path(self.directory, split)
+        if instances is None:
+            path = self.files.questions_path(self.directory, split)
+            files = {
+                image_id: self.files.image_name.format(split=split, image_id=image_id)
+                for image_id in image_ids
+            }
+        else:
             unknown = [image_id for image_id in image_ids if image_id not in instances]
             if unknown:
                 raise DataError(
                     f"{path}: {len(unknown)} of the {len(image_ids)} images of the questions are missing, "
                     f"starting with {unknown[0]}"
                 )
-            files = (instances[image_id].file_name for image_id in image_ids)
-            reject_shared_names(path, ((Path(file).stem, file) for file in files))
-        names = {}
-        for image_id in image_ids:
-            name = None if instances is None else instances[image_id].file_name
-            names[image_id] = self.files.image_path(self.directory, split, image_id, name).stem
+            files = {image_id: instances[image_id].file_name for image_id in image_ids}
+        names = {image_id: image_stem(file) for image_id, file in files.items()}
+        reject_shared_names(path, ((names[image_id], file) for image_id, file in files.items()))
         return names
 
     def _by_id(self, split: str, progress: StartProgress = no_progress) -> Mapping[int, CocoImage] | None:
