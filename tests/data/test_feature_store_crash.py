@@ -101,7 +101,9 @@ def test_trailing_garbage_is_ignored_and_truncated(tmp_path: Path) -> None:
     assert verify_store(folder).unfinished_bytes == 0
 
 
-def test_files_are_synced_in_order_data_names_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_synced_in_order_data_names_index_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer, "SYNC_BYTES", 0)
     synced: list[str] = []
     real = os.fsync
@@ -118,7 +120,7 @@ def test_files_are_synced_in_order_data_names_index(tmp_path: Path, monkeypatch:
         for count, (name, regions) in enumerate(IMAGES.items(), start=1):
             synced.clear()
             store.add(name, regions)
-            assert synced == [".data", ".names", ".index"]
+            assert synced == [".data", ".names", ".index", ".synced-partial"]
             assert (tmp_path / "store" / f"{STEM}.synced").read_text() == f"{count}\n"
 
 
@@ -315,6 +317,32 @@ def test_unsynced_entry_counts_only_if_its_checksum_is_valid(tmp_path: Path) -> 
     assert FeatureStore(folder).names == tuple(IMAGES)[:3]
 
 
+@pytest.mark.parametrize("synced", [None, ""])
+@pytest.mark.parametrize(("kind", "offset"), [("data", 3), ("names", 1), ("index", 64 + 9)])
+def test_complete_images_after_a_damaged_one_are_kept_if_count_is_lost(
+    tmp_path: Path, kind: str, offset: int, synced: str | None
+) -> None:
+    folder = write_store(tmp_path / "store", {f"{n}.jpg": random_regions(n, 2) for n in range(5)})
+    (folder / f"{STEM}.synced").unlink()
+    if synced is not None:
+        (folder / f"{STEM}.synced").write_text(synced)
+    path = folder / f"{STEM}.{kind}"
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content + b"torn")
+    damaged = offset // 64
+    (fault,) = verify_store(folder).faults
+    assert fault.startswith(f"{STEM}.index, image {damaged}")
+    assert verify_store(folder).unfinished_bytes == 4
+    write_store(folder, {"new": random_regions(9, 2)})
+    store = FeatureStore(folder)
+    assert len(store) == 6
+    assert store["new"].equals(random_regions(9, 2))
+    kept = [n for n in range(5) if n != damaged]
+    assert all(store[f"{n}.jpg"].equals(random_regions(n, 2)) for n in kept)
+    assert len(verify_store(folder).faults) == 1
+
+
 def test_store_can_be_opened_while_writer_appends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image comes, and is forced to the disk, between any two looks of the reader."""
     monkeypatch.setattr(writer, "SYNC_SECONDS", 0)
@@ -330,7 +358,7 @@ def test_store_can_be_opened_while_writer_appends(tmp_path: Path, monkeypatch: p
             grow()
             return size
 
-        def read_and_grow(files: PartFiles) -> int:
+        def read_and_grow(files: PartFiles) -> int | None:
             number = read_number(files)
             grow()
             return number

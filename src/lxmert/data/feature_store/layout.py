@@ -196,12 +196,12 @@ class PartFiles(NamedTuple):
         """Path of its "data", "names", "index" or "synced" file."""
         return self.folder / f"rank-{self.rank:05d}-part-{self.part:05d}.{kind}"
 
-    def synced_count(self) -> int:
-        """How many images are known to be on the disk; 0 if unknown."""
+    def synced_count(self) -> int | None:
+        """How many images are known to be on the disk; None if the file that says so is missing or empty."""
         try:
             return int(self.path("synced").read_text(encoding="ascii"))
         except (OSError, ValueError):
-            return 0
+            return None
 
 
 def list_parts(folder: Path) -> list[PartFiles]:

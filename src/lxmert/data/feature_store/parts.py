@@ -2,7 +2,8 @@
 
 An image is written in the order numbers, name, index entry, and from time to time all of it is forced to the
 disk (`.synced` says up to which image). After a killed process every entry that is there is good; after a
-power failure those beyond `.synced` may be there without their numbers, so they are checked.
+power failure those beyond `.synced` may be there without their numbers, so they are checked. That loses
+little, because `.synced` is never far behind; if it is lost, a damaged image does not end the part.
 """
 
 import mmap
@@ -74,13 +75,15 @@ def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:
     """How far the complete images of a part reach.
 
     Those that were forced to the disk are believed; those after them are checked, up to the first that is
-    not complete.
+    not complete. If it is unknown how many were forced, all are checked, up to the last that is complete:
+    any of them may be damaged, but no complete one is given up.
 
     Raises:
         DataError: a file is missing, or shorter than what was once on the disk, as after an incomplete copy.
     """
     # In this order, the reverse of a writer's: what it adds meanwhile is beyond what is looked for.
-    synced = files.synced_count()
+    known_count = files.synced_count()
+    synced = known_count or 0
     sizes = {kind: _size(files.path(kind)) for kind in ("index", "data", "names")}
     _reject_missing(files, sizes)
     entries = sizes["index"] // ENTRY_BYTES
@@ -94,11 +97,20 @@ def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:
     if synced == entries:
         return extent
     data, names = (map_file(files.path(kind), sizes[kind]) for kind in ("data", "names"))
-    for row in range(synced, entries):
+
+    def after_complete(row: int, before: Extent) -> Extent | None:
+        """The extent with image `row`; None if it is not complete."""
         entry = Entry.unpack(index, row)
-        if not is_entry_intact(index, row) or image_faults(entry, extent, data, names, manifest):
-            break
-        extent = extent.after(entry)
+        if not is_entry_intact(index, row) or image_faults(entry, before, data, names, manifest):
+            return None
+        return before.after(entry)
+
+    while extent.images < entries and (longer := after_complete(extent.images, extent)):
+        extent = longer
+    if known_count is None:
+        for row in range(entries - 1, extent.images, -1):
+            if longer := after_complete(row, Extent.before_entry(Entry.unpack(index, row), row)):
+                return longer
     return extent
 
 

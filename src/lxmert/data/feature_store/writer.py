@@ -180,7 +180,10 @@ class FeatureStoreWriter:
         with add_folder_to_errors(self.path):
             for kind in _KINDS:  # In this order, so that the numbers of every synced entry are synced.
                 os.fsync(self._files[kind].fileno())
-            partial.write_text(f"{self._extent.images}\n", encoding="ascii")
+            with partial.open("w", encoding="ascii") as file:
+                file.write(f"{self._extent.images}\n")
+                file.flush()
+                os.fsync(file.fileno())  # Else a power failure may leave an empty file under the final name.
         os.replace(partial, path)
         self._unsynced_bytes = 0
         self._synced_at = time.monotonic()
