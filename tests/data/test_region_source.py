@@ -1,6 +1,7 @@
 """Region sources: equal batches from memory and from disk, for every spelling of an image name."""
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,32 @@ def test_image_names_match_with_and_without_ending_and_folder(tmp_path: Path) ->
     assert [find(name) for name in ("b", "b.jpeg", "c", "2.5", "c.png.png")] == [1, 1, 2, 3, 4]
     assert [find(name) for name in ("2", "d", "", "\ud800")] == [None] * 4
     assert ImageNameIndex(store).find_all(["d", "b.png", "e", "a"]) == {"b.png": 1, "a": 0}
+
+
+def test_time_of_looking_up_names_does_not_grow_with_equal_file_names() -> None:
+    """As of the frames of videos, each in a folder of its own: it took minutes to compare all with all."""
+
+    class Names:
+        path = "names"
+
+        def __init__(self, names: list[str]) -> None:
+            self.names = names
+            self.looked_at = 0
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.names)
+
+        def find(self, name: str) -> int | None:
+            return None
+
+        def name_at(self, position: int) -> str:
+            self.looked_at += 1
+            return self.names[position]
+
+    names = Names([f"video{number}/frame.jpg" for number in range(300)])
+    found = ImageNameIndex(names).find_all(name.removesuffix(".jpg") for name in names)  # type: ignore[arg-type]
+    assert list(found.values()) == list(range(300))
+    assert names.looked_at <= 300
 
 
 def test_ambiguous_image_name_is_rejected(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lxmert.data.feature_sources import FeatureSource
-from lxmert.data.image_names import image_stem, may_be_same_image
+from lxmert.data.image_names import NameIndex
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
 from lxmert.vision.geometry import iou
@@ -212,13 +212,10 @@ def _pair_names(
 ) -> tuple[list[tuple[str, str]], tuple[str, ...], tuple[str, ...]]:
     """Pairs of names, names of the first alone, names of the second alone."""
     pairs: dict[str, str] = {name: name for name in set(first).intersection(second)}
-    by_plain_name: dict[str, list[str]] = {}
-    for name in second:
-        by_plain_name.setdefault(image_stem(name), []).append(name)
+    index = NameIndex(second)
     paired_second = set(pairs)
     for name in first:
-        candidates = [] if name in pairs else by_plain_name.get(image_stem(name), [])
-        matches = [other for other in candidates if may_be_same_image(name, other)]
+        matches = [] if name in pairs else [second[position] for position in index.find(name)]
         if len(matches) == 1 and matches[0] not in paired_second:
             pairs[name] = matches[0]
             paired_second.add(matches[0])

@@ -1,6 +1,6 @@
 """Matching of image names, and lists of names in text files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from lxmert.data.text_lines import read_lines
@@ -26,6 +26,33 @@ def may_be_same_image(first: str, second: str) -> bool:
     return longer.endswith(shorter)
 
 
+class NameIndex:
+    """Finds names that may be those of the same image, see `may_be_same_image`, without comparing them all.
+
+    Args:
+        names: the names, with or without extension and folders; of equal ones, the first counts.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names: dict[str, list[int]] = {}
+        self._longer_names: dict[str, list[int]] = {}
+        seen: set[str] = set()
+        for position, name in enumerate(names):
+            if name in seen:
+                continue
+            seen.add(name)
+            whole, *ends = trailing_paths(_without_extension(name))
+            self._names.setdefault(whole, []).append(position)
+            for end in ends:
+                self._longer_names.setdefault(end, []).append(position)
+
+    def find(self, name: str) -> list[int]:
+        """The positions, ascending, of all names that may be those of the image of this name."""
+        whole, *ends = trailing_paths(_without_extension(name))
+        shorter_names = (position for end in ends for position in self._names.get(end, ()))
+        return sorted((*self._names.get(whole, ()), *self._longer_names.get(whole, ()), *shorter_names))
+
+
 class ImageList:
     """The image names in a text file, one a line, with or without extension and folders.
 
@@ -42,15 +69,13 @@ class ImageList:
     def __init__(self, path: Path) -> None:
         self.path = path
         lines = read_lines(path, "list of image names")
-        self._names = dict.fromkeys(_without_extension(line.strip()) for line in lines if line.strip())
-        if not self._names:
+        names = dict.fromkeys(_without_extension(line.strip()) for line in lines if line.strip())
+        if not names:
             raise DataError(f"{path}: contains no image name; expected one per line")
-        self._by_trailing_path: dict[str, list[str]] = {}
-        for name in self._names:
-            for path_end in trailing_paths(name):
-                self._by_trailing_path.setdefault(path_end, []).append(name)
+        self._names = list(names)
+        self._index = NameIndex(self._names)
         self._is_listed: dict[str, bool] = {}
-        self._matched: set[str] = set()
+        self._matched: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -58,11 +83,7 @@ class ImageList:
     def __contains__(self, image: str) -> bool:
         """Whether a listed name may be that of this image; see `may_be_same_image`."""
         if image not in self._is_listed:
-            name = _without_extension(image)
-            matches = [
-                *self._by_trailing_path.get(name, ()),
-                *(end for end in trailing_paths(name) if end in self._names),
-            ]
+            matches = self._index.find(image)
             self._matched.update(matches)
             self._is_listed[image] = bool(matches)
         return self._is_listed[image]
@@ -70,7 +91,7 @@ class ImageList:
     @property
     def unmatched_names(self) -> list[str]:
         """The names, without extension, that matched no image looked up so far, in the file's order."""
-        return [name for name in self._names if name not in self._matched]
+        return [name for position, name in enumerate(self._names) if position not in self._matched]
 
 
 def _without_extension(name: str) -> str:

@@ -4,7 +4,7 @@ Shapes: B batch, N objects of one image, O the largest number of objects of an i
 K objects.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lxmert.data.image_names import image_stem, may_be_same_image
+from lxmert.data.image_names import NameIndex, image_stem, may_be_same_image
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_table import RegionTable, table_bytes
@@ -156,11 +156,7 @@ class ImageNameIndex:
         position = self._store.find(name)
         if position is not None:
             return position
-        matches = [
-            position
-            for position in self._candidates(name)
-            if may_be_same_image(self._store.name_at(position), name)
-        ]
+        matches = self._index.find(name)
         if len(matches) > 1:
             # "day/a.png" is "a.png" rather than "a.jpg".
             file = PurePosixPath(name).name
@@ -200,19 +196,13 @@ class ImageNameIndex:
 
     def describe_missing(self, name: str) -> str:
         """Describe a missing image: its name, and that of an image in another folder, if any."""
-        other = next((self._store.name_at(position) for position in self._candidates(name)), None)
-        return name if other is None else f"{name} ({other} in the store is from another folder)"
-
-    def _candidates(self, name: str) -> Sequence[int]:
-        """Positions of images whose names differ from this one in nothing but folder and extension."""
-        return self._positions_by_stem.get(image_stem(name), ())
+        others = self._index.find(PurePosixPath(name).name)
+        return (
+            f"{name} ({self._store.name_at(others[0])} in the store is from another folder)"
+            if others
+            else name
+        )
 
     @cached_property
-    def _positions_by_stem(self) -> dict[str, list[int]]:
-        plain: dict[str, list[int]] = {}
-        seen: set[str] = set()
-        for position, name in enumerate(self._store):
-            if name not in seen:  # Joined stores may hold an image twice; the first counts.
-                seen.add(name)
-                plain.setdefault(image_stem(name), []).append(position)
-        return plain
+    def _index(self) -> NameIndex:
+        return NameIndex(self._store)  # Joined stores may hold an image twice; the first counts.
