@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lxmert.data import region_table
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.image_files import ImageFile, extract_region_table, open_region_store
 from lxmert.data.region_table import RegionTable
@@ -39,6 +40,26 @@ def test_box_outside_image_error_names_file(tmp_path: Path) -> None:
 def test_extract_regions_without_extractor_raises_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no extractor"):
         extract_region_table(write_images(tmp_path, (1,)), None)
+
+
+def test_table_beyond_memory_limit_is_rejected_before_all_images_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_images(tmp_path, (1,))["picture0"]
+    extractor = build_extractor(EXTRACTOR)
+    # One object of 2 × 2 pixels of 3 colours and 4 coordinates, in 4 bytes each.
+    monkeypatch.setattr(region_table, "_MAX_BYTES", 100 * (12 + 4) * 4)
+    files = {str(number): file for number in range(101)}
+    counts: list[int] = []
+    with pytest.raises(DataError, match="101 images would take"):
+        extract_region_table(files, extractor, counts.append)
+    assert sum(counts) < 50
+    two = ImageFile(file.path, torch.tensor([[1.0, 1.0, 6.0, 6.0]] * 2))
+    widened = {name: two if int(name) == 40 else one for name, one in files.items() if int(name) < 90}
+    with pytest.raises(DataError, match="90 images would take"):
+        extract_region_table(widened, extractor, counts.append)
+    assert sum(counts) < 90
+    assert len(extract_region_table(dict(list(files.items())[:100]), extractor)) == 100
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch import Tensor
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import Advance, StartProgress, no_progress
 from lxmert.data.region_source import IN_MEMORY_BYTES, RegionSource, open_regions
-from lxmert.data.region_table import RegionTable
+from lxmert.data.region_table import RegionTable, check_table_size
 from lxmert.errors import ConfigurationError, DataError, RegionsError
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.images import load_image
@@ -132,12 +132,14 @@ def extract_region_table(
 
     Raises:
         ConfigurationError: There is no extractor.
+        DataError: There is no image, or the table would take more than 8 GB.
         ImageError: An image cannot be read.
         RegionsError: The boxes of an image are unusable; the message names its file.
     """
     extractor = require_extractor(extractor)
     names, image_files = list(files), list(files.values())
     regions: dict[Hashable, Regions] = {}
+    most_objects = 0
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(image_files), _BATCH_SIZE):
             batch = image_files[start : start + _BATCH_SIZE]
@@ -148,6 +150,9 @@ def extract_region_table(
                 _raise_for_faulty_image(batch, images, extractor)
                 raise
             regions.update(zip(names[start : start + len(batch)], extracted, strict=True))
+            # As soon as it is certain, not after hours: every row has room for the most objects of an image.
+            most_objects = max(most_objects, *map(len, extracted))
+            check_table_size(len(files), most_objects, extracted[0].feature_dim)
             advance(len(extracted))
     return RegionTable.from_regions(regions)
 

@@ -82,13 +82,7 @@ class RegionTable:
         if not regions:
             raise DataError("there is no image to extract regions from")
         first = next(iter(regions.values()))
-        size = table_bytes(len(regions), max(map(len, regions.values())), first.feature_dim)
-        if size > _MAX_BYTES:
-            raise DataError(
-                f"the regions of {len(regions):,} images would take {size / 2**30:.0f} GB of memory (the "
-                f"limit is {_MAX_BYTES / 2**30:.0f}); extract them into a feature store with `lxmert "
-                "extract`"
-            )
+        check_table_size(len(regions), max(map(len, regions.values())), first.feature_dim)
         rows = {image: row for row, image in enumerate(regions)}
         images = list(regions.values())
         return cls(pad_regions(images), rows, first.extractor, ObjectLabels.from_regions(images))
@@ -117,6 +111,20 @@ class RegionTable:
         labels = stored.object_labels
         labels_table = None if labels is None else labels.table(positions, shape[1])
         return cls(inputs, rows, stored.extractor, labels_table)
+
+
+def check_table_size(images: int, objects: int, feature_dim: int) -> None:
+    """Refuse a table of so many images with up to so many objects.
+
+    Raises:
+        DataError: It would take more than 8 GB.
+    """
+    size = table_bytes(images, objects, feature_dim)
+    if size > _MAX_BYTES:
+        raise DataError(
+            f"the regions of {images:,} images would take {size / 2**30:.0f} GB of memory (the limit is "
+            f"{_MAX_BYTES / 2**30:.0f}); extract them into a feature store with `lxmert extract`"
+        )
 
 
 def table_bytes(
