@@ -306,6 +306,22 @@ def test_processes_started_together_create_one_store(tmp_path: Path) -> None:
     assert not list(folder.glob("*.partial"))
 
 
+def test_machines_with_equal_process_ids_do_not_share_a_partial_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = os.link
+
+    def link_while_another_writes(source: Path, target: Path) -> None:
+        plain(source, target)
+        monkeypatch.setattr(os, "link", plain)
+        assert not manifest().write_if_absent(tmp_path)  # On a machine with the same process id.
+        assert source.exists()
+
+    monkeypatch.setattr(os, "link", link_while_another_writes)
+    assert manifest().write_if_absent(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
 def test_unsynced_entry_counts_only_if_its_checksum_is_valid(tmp_path: Path) -> None:
     folder = write_store(tmp_path / "store", IMAGES)
     (folder / f"{STEM}.synced").write_text("2\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -111,8 +112,9 @@ class StoreManifest:
             "made_by": f"lxmert {__version__}",
             **asdict(self),
         }
-        partial = folder / f"{MANIFEST_NAME}.{os.getpid()}.partial"
-        with add_folder_to_errors(folder), partial.open("w", encoding="utf-8") as file:
+        # Not by the process id, which another machine may use too.
+        partial = folder / f"{MANIFEST_NAME}.{uuid.uuid4().hex[:8]}.partial"
+        with add_folder_to_errors(folder), partial.open("x", encoding="utf-8") as file:
             file.write(json.dumps(content, indent=1, ensure_ascii=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
