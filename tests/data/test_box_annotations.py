@@ -101,6 +101,13 @@ def test_unnamed_category_raises_data_error_unless_only_crowds_use_it(tmp_path: 
         read_coco_boxes(path)
 
 
+def test_image_without_size_raises_data_error(tmp_path: Path) -> None:
+    path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4])])
+    path.write_text(path.read_text().replace('"height": 50', '"height": 0'))
+    with pytest.raises(DataError, match=r"image 8 has height and width \(0, 20\), expected pixels"):
+        read_coco_boxes(path)
+
+
 @pytest.mark.parametrize("bbox", [[1, 2, -3, 4], [1, 2, 3], [1, 2, "3", 4], []])
 def test_malformed_box_raises_data_error(tmp_path: Path, bbox: Any) -> None:
     with pytest.raises(DataError, match=r"annotations\[0\].bbox"):

@@ -194,6 +194,10 @@ def test_boxes_without_width_or_height_are_dropped(tmp_path: Path) -> None:
         ({"bbox": [1, 2, float("nan"), 4]}, "expected four numbers"),
         ({"bbox": [1, 2, 3, 10**400]}, "expected four numbers"),
         ({"bbox": [1, 2, 3, -4]}, "positive width"),
+        ({"bbox": [1, 2, 0]}, r"bbox is \[1, 2, 0\], expected four numbers"),
+        ({"bbox": ["a", None, 0, 5]}, "expected four numbers"),
+        ({"bbox": [1, 2, 3, 0, 9]}, "expected four numbers"),
+        ({"bbox": [1, 2, 0, -4]}, "positive width"),
         ({"bbox": "1234"}, "bbox is str '1234', expected list"),
         ({"image_id": 9}, "image_id 9 is not among"),
         ({"category_id": 2**63}, r"annotations\[0\].category_id is int 9223372036854775808, expected one"),
@@ -202,6 +206,18 @@ def test_boxes_without_width_or_height_are_dropped(tmp_path: Path) -> None:
 def test_malformed_box_error_names_location(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_instances(write_file(tmp_path / "i.json", instances(**changes)))
+
+
+def test_repeated_category_or_negative_size_is_rejected(tmp_path: Path) -> None:
+    content = instances()
+    content["categories"] *= 2
+    with pytest.raises(DataError, match=r"categories\[1\]\.id 3 occurs twice"):
+        read_instances(write_file(tmp_path / "i.json", content))
+    for side in ("height", "width"):
+        content = instances()
+        content["images"][1][side] = -5
+        with pytest.raises(DataError, match=rf"images\[1\]\.{side} is int -5, expected one from 0"):
+            read_instances(write_file(tmp_path / "i.json", content))
 
 
 def test_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_read_coco_ids_maps_visual_genome_to_coco_ids(tmp_path: Path) -> None:
         (
             read_region_phrases,
             [{"id": 5, "regions": []}, {"id": 5, "regions": []}],
-            r"\[1\] is about image 5, which occurs twice",
+            r"\[1\]\.id 5 occurs twice",
         ),
         (
             read_question_answers,

@@ -144,7 +144,7 @@ def read_coco_boxes(
         progress: shows how far the file is read.
 
     Raises:
-        DataError: the file is missing or malformed, or an object's category has no name.
+        DataError: the file is missing or malformed, an object's category has no name, or an image no size.
     """
     images = read_instances(path, progress=progress).values()
     return [_coco_to_named_boxes(image, attributes, keys, path) for image in images]
@@ -153,6 +153,10 @@ def read_coco_boxes(
 def _coco_to_named_boxes(
     image: CocoImage, naming: AttributeNaming, keys: Sequence[str] | None, path: str | Path
 ) -> NamedBoxes:
+    if 0 in image.size_hw:
+        raise DataError(
+            f"{path}: image {image.image_id} has height and width {image.size_hw}, expected pixels"
+        )
     boxes = clip(image.boxes_xyxy_px, image.size_hw)
     inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     valid_rows = (inside & ~image.is_crowd).nonzero()[:, 0].tolist()

@@ -41,10 +41,7 @@ def read_captions(path: str | Path, *, progress: StartProgress = no_progress) ->
     captions: list[tuple[int, str]] = []
     for field, record in stream_lists(path, ("images", "annotations"), progress=progress):
         if field == "images":
-            image_id = record.get("id", int)
-            if image_id in names:
-                raise DataError(f"{path}: {record.at('id')} {image_id} occurs twice")
-            names[image_id] = record.optional("file_name", str)
+            names[record.new_id("id", names)] = record.optional("file_name", str)
         elif field == "annotations":
             captions.append((record.get("image_id", int), record.sentence("caption")))
     for number, (image_id, _) in enumerate(captions):

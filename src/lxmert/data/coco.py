@@ -27,7 +27,7 @@ class CocoImage:
     Attributes:
         image_id: The image's id.
         file_name: Its file name as written in the file.
-        size_hw: Height and width in pixels.
+        size_hw: Height and width in pixels; 0 from converters that do not know them.
         boxes_xyxy_px: (N, 4) float32, corners x1, y1, x2, y2 in pixels.
         category_ids: (N,) int64, ids of `categories` of the file.
         category_names: The N names of these categories; "" where the file has none.
@@ -80,18 +80,16 @@ def read_instances(path: str | Path, *, progress: StartProgress = no_progress) -
     places: dict[int, str] = {}
     for field, record in stream_lists(path, ("images", "annotations", "categories"), progress=progress):
         if field == "images":
-            image_id = record.get("id", int)
-            if image_id in images:
-                raise DataError(f"{path}: {record.at('id')} {image_id} occurs twice")
-            images[image_id] = record
+            images[record.new_id("id", images)] = record
         elif field == "annotations":
             image_id = record.get("image_id", int)
             if image_id not in objects:
                 objects[image_id], places[image_id] = [], record.at("image_id")
-            if not _is_empty(record):
-                objects[image_id].append(_object(record))
+            obj = _object(record)
+            if obj is not None:
+                objects[image_id].append(obj)
         elif field == "categories":
-            names[record.get("id", int)] = record.get("name", str)
+            names[record.new_id("id", names)] = record.get("name", str)
     for image_id, place in places.items():
         if image_id not in images:
             raise DataError(f"{path}: {place} {image_id} is not among the file's images")
@@ -104,7 +102,7 @@ def _image(record: JsonRecord, objects: Sequence[_Object], names: Mapping[int, s
     return CocoImage(
         image_id=record.get("id", int),
         file_name=record.get("file_name", str),
-        size_hw=(record.integer("height"), record.integer("width")),
+        size_hw=(record.integer("height", minimum=0), record.integer("width", minimum=0)),
         boxes_xyxy_px=boxes,
         category_ids=torch.tensor(category_ids, dtype=torch.int64),
         category_names=tuple(names.get(category_id, "") for category_id in category_ids),
@@ -113,20 +111,20 @@ def _image(record: JsonRecord, objects: Sequence[_Object], names: Mapping[int, s
     )
 
 
-def _object(record: JsonRecord) -> _Object:
+def _object(record: JsonRecord) -> _Object | None:
+    """The object; None if its box has no area."""
+    x, y, width, height = _box_xywh(record)
+    if width == 0 or height == 0:
+        return None
     return _Object(
         category_id=record.integer("category_id"),
-        box_xyxy_px=_box_xyxy(record),
+        box_xyxy_px=(x, y, x + width, y + height),
         attributes=record.optional("attributes", dict) or {},
         is_crowd=bool(record.value.get("iscrowd", 0)),
     )
 
 
-def _is_empty(record: JsonRecord) -> bool:
-    return 0 in record.get("bbox", list)[2:4]
-
-
-def _box_xyxy(record: JsonRecord) -> tuple[float, float, float, float]:
+def _box_xywh(record: JsonRecord) -> tuple[float, float, float, float]:
     box = record.get("bbox", list)
     if len(box) != 4 or not all(map(is_number, box)):
         raise DataError(
@@ -135,4 +133,4 @@ def _box_xyxy(record: JsonRecord) -> tuple[float, float, float, float]:
     x, y, width, height = map(float, box)
     if width < 0 or height < 0:
         raise DataError(f"{record.path}: {record.at('bbox')} is {box}, expected a positive width and height")
-    return x, y, x + width, y + height
+    return x, y, width, height

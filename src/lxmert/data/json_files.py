@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
@@ -96,6 +96,13 @@ class JsonRecord:
                 f"{self.path}: {self.at(key)} is {describe(found)}, expected one from {minimum} to "
                 f"{2**63 - 1}"
             )
+        return found
+
+    def new_id(self, key: str, known_ids: Container[int]) -> int:
+        """The field `key`, which must be a whole number that is not among the known ids."""
+        found = self.get(key, int)
+        if found in known_ids:
+            raise DataError(f"{self.path}: {self.at(key)} {found} occurs twice")
         return found
 
     def strings(self, key: str) -> tuple[str, ...]:

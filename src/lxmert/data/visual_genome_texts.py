@@ -15,7 +15,6 @@ from lxmert.data.interning import StringInterner, gc_disabled
 from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,6 @@ def _images(path: str | Path, progress: StartProgress) -> Iterator[tuple[int, Js
     """Read the id and record of each image, refusing duplicate ids."""
     seen: set[int] = set()
     for record in stream_records(path, progress=progress):
-        image_id = record.get("image_id" if "image_id" in record.value else "id", int)
-        if image_id in seen:
-            raise DataError(f"{path}: {record.location} is about image {image_id}, which occurs twice")
+        image_id = record.new_id("image_id" if "image_id" in record.value else "id", seen)
         seen.add(image_id)
         yield image_id, record

@@ -93,9 +93,7 @@ def read_vqa(
     header: dict[str, str | None] = {}
     for field, value in stream_lists(questions, ("questions",), progress=progress):
         if field == "questions":
-            question_id = value.get("question_id", int)
-            if question_id in examples:
-                raise DataError(f"{questions}: {value.at('question_id')} {question_id} occurs twice")
+            question_id = value.new_id("question_id", examples)
             examples[question_id] = _join_annotation(value, annotated, annotations)
         elif field in ("data_type", "data_subtype"):
             header[field] = JsonRecord({field: value}, questions).optional(field, str)
