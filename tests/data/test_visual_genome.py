@@ -1,6 +1,7 @@
 """Visual Genome files: small hand-written ones with the irregularities of the published ones."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,27 @@ def test_boxes_are_read_without_attributes_file(files: tuple[Path, Path, Path]) 
     assert second.attributes == ((), (), ())
 
 
+def test_attributes_of_repeated_object_are_joined(files: tuple[Path, Path, Path]) -> None:
+    records = [{"object_id": 51, "attributes": words} for words in (["red"], ["old", "red"])]
+    files[1].write_text(json.dumps([{"image_id": 2, "attributes": records}]))
+    assert read_visual_genome_boxes(*files)[0].attributes == (("red", "old"), (), ())
+
+
+def test_only_boxes_of_images_read_so_far_are_in_memory(files: tuple[Path, Path, Path]) -> None:
+    """Their records have fields that nothing needs: 8 MB in this file."""
+    record = {**OBJECTS[1], "synsets": ["x" * 40_000]}
+    files[0].write_text(json.dumps([record | {"image_id": number} for number in range(1, 201)]))
+    files[2].write_text(json.dumps([SIZES[0] | {"image_id": number} for number in range(1, 201)]))
+    tracemalloc.start()
+    try:
+        images = read_visual_genome_boxes(files[0], None, files[2])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(images) == 200
+    assert peak < 6_000_000
+
+
 def test_image_ids_and_file_name_select_and_name_images(files: tuple[Path, Path, Path]) -> None:
     (image,) = read_visual_genome_boxes(*files, image_ids=[1], file_name="VG_{:03d}.png".format)
     assert (image.image_id, image.file_name) == (1, "VG_001.png")
@@ -113,6 +135,19 @@ def test_image_without_size_raises_data_error(files: tuple[Path, Path, Path]) ->
         (1, [{"image_id": 2, "attributes": [{"attributes": []}]}], r"attributes\[0\].object_id is missing"),
         (1, [{"image_id": 2, "attributes": [{"object_id": 1, "attributes": "red"}]}], "expected list"),
         (2, [{"image_id": 2, "width": 3}], "height is missing"),
+        (2, [{"image_id": 2, "width": 3, "height": 0}], r"height is int 0, expected one from 1"),
+        (2, [*SIZES, SIZES[0]], r"\[2\].image_id 1 occurs twice"),
+        (0, [OBJECTS[1], OBJECTS[1]], r"\[1\].image_id 1 occurs twice"),
+        (
+            0,
+            [{"image_id": 1, "objects": [object_record(3, [None], 0, 0, 1, 1)]}],  # type: ignore[list-item]
+            r"\[0\].objects\[0\].names\[0\] is NoneType None, expected str",
+        ),
+        (
+            1,
+            [{"image_id": 2, "attributes": [{"object_id": 1, "attributes": ["red", {"a": 1}]}]}],
+            r"attributes\[0\].attributes\[1\] is dict .*, expected str",
+        ),
     ],
 )
 def test_malformed_file_error_names_location(

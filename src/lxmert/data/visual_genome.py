@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from lxmert.data.box_annotations import NamedBoxes, normalise_words
+from lxmert.data.interning import StringInterner, gc_disabled
 from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
@@ -20,6 +21,7 @@ from lxmert.data.text_lines import read_lines
 from lxmert.errors import DataError
 
 
+@gc_disabled()
 def read_visual_genome_boxes(
     objects_path: str | Path,
     attributes_path: str | Path | None,
@@ -44,26 +46,26 @@ def read_visual_genome_boxes(
         is clipped to its image; it is left out if nothing remains, or if it has no name.
 
     Raises:
-        DataError: a file is missing or malformed, or an image has no size or, if chosen, no
+        DataError: a file is missing or malformed, an image occurs twice, or has no size or, if chosen, no
             objects.
     """
     chosen = None if image_ids is None else set(image_ids)
-    images = [
-        image
-        for image in stream_records(objects_path, progress=progress)
-        if chosen is None or image.get("image_id", int) in chosen
-    ]
-    if chosen is not None and (missing := chosen - {image.get("image_id", int) for image in images}):
+    intern = StringInterner()
+    attributes = (
+        {} if attributes_path is None else _read_attributes(attributes_path, chosen, intern, progress)
+    )
+    sizes = _read_sizes(sizes_path, progress)
+    images: dict[int, NamedBoxes] = {}
+    for record in stream_records(objects_path, progress=progress):
+        image_id = record.new_id("image_id", images)
+        if chosen is None or image_id in chosen:
+            images[image_id] = _named_boxes(record, attributes, sizes, file_name, intern)
+    if chosen is not None and (missing := chosen - images.keys()):
         raise DataError(
             f"{objects_path}: has no objects for {len(missing)} of the {len(chosen)} selected images, "
             f"such as image {min(missing)}"
         )
-    attributes = {} if attributes_path is None else _read_attributes(attributes_path, chosen, progress)
-    sizes = {
-        image.get("image_id", int): (image.integer("height"), image.integer("width"))
-        for image in stream_records(sizes_path, progress=progress)
-    }
-    return [_named_boxes(image, attributes, sizes, file_name) for image in images]
+    return list(images.values())
 
 
 def read_image_ids(path: str | Path) -> list[int]:
@@ -80,17 +82,28 @@ def read_image_ids(path: str | Path) -> list[int]:
 
 
 def _read_attributes(
-    path: str | Path, wanted_ids: Collection[int] | None, progress: StartProgress
+    path: str | Path, wanted_ids: Collection[int] | None, intern: StringInterner, progress: StartProgress
 ) -> dict[int, tuple[str, ...]]:
-    """Attributes by object id."""
+    """Attributes by object id; those of several records of an object are joined."""
     attributes: dict[int, tuple[str, ...]] = {}
     for image in stream_records(path, progress=progress):
         if wanted_ids is not None and image.get("image_id", int) not in wanted_ids:
             continue
         for obj in image.records("attributes"):
-            words = obj.optional("attributes", list) or []
-            attributes[obj.get("object_id", int)] = tuple(dict.fromkeys(normalise_words(words)))
+            object_id = obj.get("object_id", int)
+            words = () if obj.value.get("attributes") is None else obj.strings("attributes")
+            unique = dict.fromkeys((*attributes.get(object_id, ()), *normalise_words(words)))
+            attributes[object_id] = intern.interned_tuple(tuple(unique))
     return attributes
+
+
+def _read_sizes(path: str | Path, progress: StartProgress) -> dict[int, tuple[int, int]]:
+    """Height and width in pixels by image id."""
+    sizes: dict[int, tuple[int, int]] = {}
+    for image in stream_records(path, progress=progress):
+        size_hw = (image.integer("height", minimum=1), image.integer("width", minimum=1))
+        sizes[image.new_id("image_id", sizes)] = size_hw
+    return sizes
 
 
 def _named_boxes(
@@ -98,6 +111,7 @@ def _named_boxes(
     attributes: Mapping[int, tuple[str, ...]],
     sizes: Mapping[int, tuple[int, int]],
     file_name: Callable[[int], str],
+    intern: StringInterner,
 ) -> NamedBoxes:
     image_id = image.get("image_id", int)
     if image_id not in sizes:
@@ -107,10 +121,10 @@ def _named_boxes(
     for obj in image.records("objects"):
         x, y, w, h = (obj.number(key) for key in ("x", "y", "w", "h"))
         box = (max(x, 0), max(y, 0), min(x + w, width), min(y + h, height))
-        object_names = normalise_words(obj.get("names", list))
+        object_names = normalise_words(obj.strings("names"))
         if object_names and box[2] > box[0] and box[3] > box[1]:
             boxes.append(box)
-            names.append(object_names[0])
+            names.append(intern(object_names[0]))
             box_attributes.append(attributes.get(obj.get("object_id", int), ()))
     tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     return NamedBoxes(
