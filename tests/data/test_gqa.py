@@ -105,6 +105,16 @@ def test_question_repeated_across_folder_parts_is_rejected(tmp_path: Path) -> No
         read_gqa(tmp_path)
 
 
+def test_ids_of_questions_that_are_left_out_are_not_kept(tmp_path: Path) -> None:
+    """Of the 22 million of the set "all", they would take 2 GB."""
+    write_file(tmp_path / "a.json", {"7": gqa_record(isBalanced=False), "8": gqa_record(isBalanced=True)})
+    write_file(tmp_path / "b.json", {"7": gqa_record(isBalanced=False), "9": gqa_record(isBalanced=True)})
+    assert list(read_gqa(tmp_path, balanced_only=True).by_id) == ["8", "9"]
+    write_file(tmp_path / "b.json", {"8": gqa_record(isBalanced=True)})
+    with pytest.raises(DataError, match=r"b\.json: question 8 occurs twice"):
+        read_gqa(tmp_path, balanced_only=True)
+
+
 def test_folder_without_json_files_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains no \*\.json files"):
         read_gqa(tmp_path)

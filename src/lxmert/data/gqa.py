@@ -93,18 +93,17 @@ def read_gqa(
         progress: Shows how much of each file has been read.
 
     Raises:
-        DataError: A file is missing, malformed or in the format of `jsonl`, or a question id occurs twice;
-            the message names file and place.
+        DataError: A file is missing, malformed or in the format of `jsonl`, or a question id occurs twice
+            among those kept; the message names file and place.
     """
     if is_jsonl_path(path):
         raise DataError(f"{path}: {NO_JSONL_FOR_GQA}")
     intern = StringInterner()
+    records = keyed_records(path, progress)
+    if balanced_only:  # Before their ids are kept: of the set "all", most questions are left out.
+        records = (record for record in records if record.optional("isBalanced", bool) is not False)
     return GqaData(
-        tuple(
-            _example(record, intern, details)
-            for record in reject_duplicates(keyed_records(path, progress), "question")
-            if not balanced_only or record.optional("isBalanced", bool) is not False
-        )
+        tuple(_example(record, intern, details) for record in reject_duplicates(records, "question"))
     )
 
 
