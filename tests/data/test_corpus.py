@@ -422,6 +422,18 @@ def source_counts(**changes: int) -> dict[str, int]:
             "file contains {image_id}, but only {split} can be used there",
         ),
         ({"kind": "gqa", "file": "x", "image_name": "{id}"}, "image_name contains {id}, but only"),
+        (
+            {"kind": "captions", "file": "c{split:d}.json", "split": "val"},
+            "file is 'c{split:d}.json', which cannot be filled in: Unknown format code 'd'",
+        ),
+        ({"kind": "captions", "file": "{split:{id}}", "split": "val"}, "file is '{split:{id}}', which"),
+        ({"kind": "captions", "file": "c{split.json", "split": "val"}, "file is 'c{split.json', which"),
+        ({"kind": "vqa", "file": "x", "image_name": "{image_id:z}"}, "image_name is '{image_id:z}', which"),
+        ({"kind": "gqa", "file": "x", "image_name": "{image_id:012d}"}, "image_name is '{image_id:012d}'"),
+        (
+            {"kind": "gqa", "file": "x", "image_data": "y", "coco_image_names": ["{image_id:z}"]},
+            "coco_image_names is '{image_id:z}', which cannot be filled in",
+        ),
         ({"kind": "coco", "file": "x"}, "kind"),
         ({"kind": "gqa", "file": "x", "splt": "train"}, "splt"),
     ],
@@ -430,10 +442,3 @@ def test_invalid_source_section_is_rejected(values: dict[str, Any], fault: str) 
     with pytest.raises(ValidationError) as error:
         SourceSection(**values)
     assert fault in str(error.value)
-
-
-def test_image_name_pattern_not_matching_id_type_is_rejected(tmp_path: Path) -> None:
-    write_file(tmp_path / "g.json", {"1": {"imageId": "n5", "question": "What?", "isBalanced": True}})
-    source = {"kind": "gqa", "file": "g.json", "image_name": "{image_id:012d}"}
-    with pytest.raises(DataError, match="does not fit the image id 'n5'"):
-        corpus(tmp_path, source)

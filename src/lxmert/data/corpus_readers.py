@@ -64,13 +64,7 @@ class SourceReader:
 
     def image_name(self, image_id: int | str, default: str = "{image_id}") -> str:
         """The name of an image by its id."""
-        try:
-            return (self.section.image_name or default).format(split=self.section.split, image_id=image_id)
-        except ValueError as error:
-            raise DataError(
-                f"{self.path}: image_name {self.section.image_name} does not fit the image id {image_id!r} "
-                f"({error})"
-            ) from None
+        return (self.section.image_name or default).format(split=self.section.split, image_id=image_id)
 
 
 def _vqa(reader: SourceReader) -> Iterator[ImageText]:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lxmert.data.file_layouts import placeholder_fault
+from lxmert.data.file_layouts import check_placeholders
 
 SourceKind = Literal[
     "vqa", "gqa", "captions", "visual_genome_regions", "visual_genome_questions", "lxmert", "jsonl"
@@ -97,14 +97,16 @@ class SourceSection(BaseModel):
 
     @model_validator(mode="after")
     def _check_placeholders(self) -> Self:
-        of_images = {"image_name", "coco_image_names"}
+        file_samples: dict[str, object] = {"split": self.split or "val"}
+        samples = {
+            "image_name": {**file_samples, "image_id": "1" if self.kind == "gqa" else 1},
+            "coco_image_names": {**file_samples, "image_id": 1},
+        }
         for field, value in self.model_dump(exclude={"kind", "name", "split", "question_types"}).items():
-            allowed = {"split", "image_id"} if field in of_images else {"split"}
             for template in value if isinstance(value, tuple) else (value,):
                 if not isinstance(template, str):
                     continue
-                if fault := placeholder_fault(field, template, allowed):
-                    raise ValueError(fault)
+                check_placeholders(field, template, samples.get(field, file_samples))
                 if "{split" in template and self.split is None:
                     raise ValueError(f"{field} contains {{split}}, but split is not set")
         return self

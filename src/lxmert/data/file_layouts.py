@@ -5,7 +5,7 @@ published names. Others are given in a recipe, as in `questions: v2_OpenEnded_ms
 """
 
 import string
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -35,30 +35,32 @@ class FileNames(BaseModel):
     @model_validator(mode="after")
     def _check_placeholders(self) -> Self:
         for name, template in self.model_dump().items():
-            allowed = self.placeholders.get(name, _SPLIT)
-            try:
-                fault = placeholder_fault(name, template or "", allowed)
-                if fault is None:
-                    (template or "").format(**allowed)
-            except ValueError as error:
-                raise ValueError(f"{name} is {template!r}, which cannot be filled in: {error}") from None
-            if fault is not None:
-                raise ValueError(fault)
+            if template is not None:
+                check_placeholders(name, template, self.placeholders.get(name, _SPLIT))
         return self
 
 
-def placeholder_fault(name: str, template: str, allowed: Collection[str]) -> str | None:
-    """The fault of a template with a placeholder that is not allowed; None if there is none.
+def check_placeholders(name: str, template: str, samples: Mapping[str, object]) -> None:
+    """Check a template by filling it in.
+
+    Args:
+        name: Its name, for the message.
+        template: The template.
+        samples: A value of each placeholder that it may contain, of the type that it will have.
 
     Raises:
-        ValueError: A brace has no partner.
+        ValueError: A placeholder is not allowed, does not fit its value's type, or a brace has no partner.
     """
-    fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
-    unknown = fields.difference(allowed)
-    if not unknown:
-        return None
-    exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
-    return f"{name} contains {{{min(unknown)}}}, but only {exist} can be used there"
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+        if not fields.difference(samples):
+            template.format(**samples)
+            return
+    except (ValueError, LookupError) as error:
+        raise ValueError(f"{name} is {template!r}, which cannot be filled in: {error}") from None
+    allowed = " and ".join(f"{{{field}}}" for field in sorted(samples, reverse=True))
+    unknown = min(fields.difference(samples))
+    raise ValueError(f"{name} contains {{{unknown}}}, but only {allowed} can be used there")
 
 
 class TaskFiles(FileNames):
