@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import struct
+import warnings
 import zlib
 from hashlib import blake2b
 from pathlib import Path
@@ -24,6 +25,7 @@ from lxmert.data.feature_store import (
     verify_store,
 )
 from lxmert.data.feature_store.layout import ENTRY_BYTES, Entry
+from lxmert.data.feature_store.parts import map_file
 from lxmert.data.feature_store.summary import summarise
 from lxmert.errors import DataError, RegionsError
 from lxmert.vision.regions import Regions
@@ -113,6 +115,26 @@ def test_file_name_that_is_not_utf8_is_a_valid_image_name(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="UTF-8"):
         write_store(tmp_path / "store", {"\ud800": random_regions(1)})
     assert "\ud800" not in store
+
+
+def test_files_are_mapped_read_only_and_read_without_warning(tmp_path: Path) -> None:
+    """The system reserves memory for the whole of a mapping that could be written to, in each process."""
+    images = {"a": random_regions(1, 5), "b": random_regions(2, 0)}
+    store = FeatureStore(write_store(tmp_path / "store", images, "float16"))
+    ((files, extent),) = store.parts()
+    assert all(map_file(files.path(kind), size).readonly for kind, size in extent.sizes.items())
+    always_warns = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # Else torch warns once in a process, perhaps in an earlier test.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert torch.equal(store["a"].features, images["a"].features.half().float())
+            assert len(store["b"]) == 0
+            features = torch.zeros(2, 5, DIM)
+            store.read_batch(np.array([1, 0]), features, np.zeros((2, 5, 4), np.float32))
+            assert torch.equal(features[1], images["a"].features.half().float())
+    finally:
+        torch.set_warn_always(always_warns)
 
 
 def test_arrays_are_read_only_views_and_regions_are_copies(store_of_three: FeatureStore) -> None:

@@ -9,10 +9,9 @@ Shapes: I images of one data file; B rows of the batch, O objects of a row, N ob
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from lxmert.data.feature_store.encoding import TORCH_DTYPES, copy_serially
+from lxmert.data.feature_store.encoding import TORCH_DTYPES, copy_serially, view_as_tensor
 from lxmert.data.feature_store.layout import DTYPES, record_layout
 from lxmert.data.feature_store.manifest import StoreManifest
 
@@ -28,7 +27,7 @@ def copy_images(
     """Copy images into their rows of a batch; what follows their N objects is left unchanged.
 
     Args:
-        data: writable bytes of the data file.
+        data: bytes of the data file.
         entries: (I,) of `ENTRY_DTYPE`.
         manifest: the store's.
         rows: (I,) row of the batch of each image.
@@ -58,7 +57,7 @@ def _feature_copier(data: memoryview, dtype: str, features: Tensor) -> Callable[
             array[row, :size] = stored_array[start : start + size]
 
         return copy
-    flat_rows, stored = flat.unbind(), torch.from_numpy(_numbers(data, DTYPES[dtype]))
+    flat_rows, stored = flat.unbind(), view_as_tensor(_numbers(data, DTYPES[dtype]))
 
     def convert(row: int, start: int, size: int) -> None:
         # torch converts ten times as fast as numpy.

@@ -51,6 +51,23 @@ class StoredArrays:
     attribute_scores: np.ndarray | None = None
 
 
+class _ClaimedWritable:
+    """The memory of a read-only array, said to be writable."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+        self._owner = array  # Keeps the memory mapped.
+
+
+def view_as_tensor(array: np.ndarray) -> Tensor:
+    """A tensor over the memory of an array that may be read-only; writing to it would then end the process.
+
+    `torch.from_numpy` would warn, and suppressing a warning affects all threads.
+    """
+    return torch.from_numpy(np.asarray(_ClaimedWritable(array)))
+
+
 class EncodedImage(NamedTuple):
     """The bytes of one image, ready to be appended to a store; small enough to pass between processes.
 
@@ -134,7 +151,7 @@ def view_arrays(data: memoryview, entry: Entry, manifest: StoreManifest) -> Stor
 
 
 def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Regions:
-    """Copy the regions of one image out of the writable bytes of its data file."""
+    """Copy the regions of one image out of the bytes of its data file."""
     layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
     start = entry.data_offset
     stored: np.ndarray = np.ndarray(layout.arrays[0].shape, layout.arrays[0].dtype, data, start)
@@ -144,7 +161,7 @@ def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Reg
     else:
         # torch converts ten times as fast as numpy.
         features = torch.empty(stored.shape)
-        copy_serially(torch.from_numpy(stored).view(-1), features.view(-1))
+        copy_serially(view_as_tensor(stored).view(-1), features.view(-1))
     # One copy for all small arrays: five would take as long as reading the features of a small extractor.
     small = bytearray(data[start + layout.small_offset : start + layout.size])
     tensors = {

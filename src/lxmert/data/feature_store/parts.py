@@ -61,14 +61,14 @@ class Extent(NamedTuple):
 
 
 def map_file(path: Path, size: int) -> memoryview:
-    """The first `size` bytes of a file, mapped and writable; what is written never reaches the file.
+    """The first `size` bytes of a file, mapped read-only.
 
-    Private and writable, because torch wants memory it could write to.
+    The system would count a mapping that may be written to as memory of each process, however little is read.
     """
     if size == 0:
-        return memoryview(bytearray())
+        return memoryview(b"")
     with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
+        return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
 
 
 def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:

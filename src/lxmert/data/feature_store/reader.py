@@ -135,7 +135,7 @@ class FeatureStore:
     def arrays_at(self, position: int) -> StoredArrays:
         """The numbers of the image at this position as stored: read-only views, no copies."""
         part, entry = self._locate(position)
-        return view_arrays(part.data.toreadonly(), entry, self.manifest)
+        return view_arrays(part.data, entry, self.manifest)
 
     def read_batch(
         self,
