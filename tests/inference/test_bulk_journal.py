@@ -80,6 +80,26 @@ def test_journal_of_another_run_is_rejected_naming_differences(folder: Path) -> 
     assert journal_labels(folder, {**RUN, "weights": "cd34"}) == {}
 
 
+def test_answers_depend_on_the_sizes_of_their_files(folder: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for picture in pictures:
+        picture.write_bytes(b"123")
+    with AnswerJournal(folder, RUN, Ranks(0, 2)) as journal:
+        journal.append([0, 1], [5, 6], [str(pictures[0]), str(pictures[1])])
+    with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
+        journal.append([2], [7], [str(pictures[1])])
+    pictures[2].write_bytes(b"unused")
+    assert journal_labels(folder) == {0: 5, 1: 6, 2: 7}
+    pictures[1].write_bytes(b"1234")
+    for ranks in (Ranks(), Ranks(1, 2)):
+        with pytest.raises(DataError, match=r"b\.png, which had another size then \(3 bytes, now 4\)"):
+            journal_labels(folder, ranks=ranks)
+    pictures[1].unlink()
+    with pytest.raises(DataError, match=r"b\.png, which had another size then \(3 bytes, now None\)"):
+        journal_labels(folder)
+    assert journal_labels(folder, overwrite=True) == {}
+
+
 def test_each_rank_writes_own_file_and_reads_all(folder: Path) -> None:
     first, second = (AnswerJournal(folder, RUN, Ranks(rank, 2)) for rank in (0, 1))
     first.append([0, 1], [5, 6])

@@ -1,11 +1,12 @@
 """Answering the examples of a split of VQA, GQA or NLVR2 in bulk, each by the class its model chooses."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lxmert.data.image_files import open_region_store
+from lxmert.data.image_files import ImageFile, check_files_exist, open_region_store, require_extractor
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
@@ -23,6 +24,7 @@ from lxmert.inference.dtype_choice import AnswerSample, DtypeChooser, RunSize
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.model_setup import ModelSetup
 from lxmert.processing import LxmertProcessor
+from lxmert.vision.extractor import RegionExtractor
 
 
 class ExampleAnswerer:
@@ -49,10 +51,11 @@ class ExampleAnswerer:
     Attributes:
         tokens: token ids of the sentences.
         order: indices of all examples, those about the same image side by side.
+        image_files: the images that objects are extracted from, by name; empty with a feature store.
 
     Raises:
         ConfigurationError: there is neither extractor nor feature store, or no such dtype here.
-        DataError: the store is of another extractor or lacks images, or boxes are missing.
+        DataError: the store is of another extractor or lacks images, or images or boxes are missing.
     """
 
     def __init__(
@@ -68,7 +71,8 @@ class ExampleAnswerer:
         progress: StartProgress = no_progress,
         notify: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._source, self._window_limits = _object_source(examples, processor, features)
+        self.image_files = {} if features is not None else _find_image_files(examples, processor.extractor)
+        self._source, self._window_limits = _object_source(examples, processor, features, self.image_files)
         self._images = [example.images for example in examples.examples]
         texts = (example.text for example in examples.examples)
         advance = progress("Tokenising", len(self._images))
@@ -146,6 +150,13 @@ class ExampleAnswerer:
             for batch, labels in answerer.answer(questions, all_done):
                 yield [window[row] for row in batch], labels
 
+    def image_paths(self, indices: Sequence[int]) -> list[str]:
+        """Return the absolute paths of the images that objects of these examples are extracted from."""
+        images = dict.fromkeys(image for index in indices for image in self._images[index])
+        return [
+            os.path.abspath(self.image_files[image].path) for image in images if image in self.image_files
+        ]
+
     def _start_sample(self, lower_dtype: str, runs: int) -> AnswerSample:
         """Return what answers the first distinct questions, as many as are compared, in each of its runs."""
         questions = self._first_distinct(QUESTIONS_COMPARED[lower_dtype])
@@ -178,12 +189,20 @@ class ExampleAnswerer:
 
 
 def _object_source(
-    examples: SplitExamples, processor: LxmertProcessor, features: RegionStore | None
+    examples: SplitExamples,
+    processor: LxmertProcessor,
+    features: RegionStore | None,
+    image_files: Mapping[str, ImageFile],
 ) -> tuple[ObjectSource, WindowLimits]:
     if features is not None:
         extractor = processor.extractor_unless(features.extractor)
         regions = open_region_store(features, examples.image_names(), extractor, in_memory_bytes=0)
         return StoredObjects(regions), WindowLimits()
-    extractor = processor.extractor
-    files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
-    return ExtractedObjects(files, extractor), EXTRACTION_WINDOW
+    return ExtractedObjects(image_files, processor.extractor), EXTRACTION_WINDOW
+
+
+def _find_image_files(examples: SplitExamples, extractor: RegionExtractor | None) -> dict[str, ImageFile]:
+    extractor = require_extractor(extractor)
+    files = examples.image_files(with_boxes=extractor.needs_boxes)
+    check_files_exist([file.path for file in files.values()], f"images of the split {examples.split.name}")
+    return files

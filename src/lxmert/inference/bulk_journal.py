@@ -1,16 +1,17 @@
 """The answers of an unfinished run, on disk next to its output file.
 
 A folder with one file per process, to which lines are appended: a checksum, a space, JSON. The first line
-identifies the run; each further one holds a batch, {"places": [...], "labels": [...]} with the indices of
-its examples, or a decision made during the run, {"decision": NAME, "value": ...}. A process may be killed at
-any moment: the lines before the first incomplete one count.
+identifies the run; each further one holds a batch, {"places": [...], "labels": [...], "file_sizes": {PATH:
+BYTES}} with the indices of its examples and the files that the answers depend on, or a decision made during
+the run, {"decision": NAME, "value": ...}. A process may be killed at any moment: the lines before the first
+incomplete one count.
 """
 
 import json
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -19,7 +20,7 @@ from lxmert.errors import ConfigurationError, DataError
 from lxmert.inference.ranks import Ranks
 from lxmert.locks import RankLock
 
-_FORMAT = {"format": "lxmert-answer-journal", "version": 3}
+_FORMAT = {"format": "lxmert-answer-journal", "version": 4}
 
 _SYNC_SECONDS = 5.0
 """At most this much work is lost in a power failure; killing a process loses nothing that was appended."""
@@ -35,7 +36,7 @@ class AnswerJournal:
 
     Args:
         folder: the journal's; created if it does not exist.
-        run: what the answers depend on, as JSON values by name.
+        run: what all answers depend on, as JSON values by name.
         ranks: this process among several, each of which answers its own examples.
         overwrite: whether to discard an existing journal, of whatever run.
 
@@ -46,7 +47,8 @@ class AnswerJournal:
     Raises:
         ConfigurationError: `overwrite` for several processes that cannot reach one another: none of them
             knows which files are of this run.
-        DataError: the journal is of another run, another process writes it, or it cannot be written.
+        DataError: the journal is of another run, a file that its answers depend on has another size now,
+            another process writes it, or it cannot be written.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class AnswerJournal:
         try:
             if overwrite:
                 self._discard(ranks)
-            contents = _JournalContents({}, {}, {}) if overwrite else self._read_contents()
+            contents = _JournalContents({}, {}, {}, {}) if overwrite else self._read_contents()
+            self._file_sizes = contents.file_sizes
+            self._check_files()
             self.labels = contents.labels
             self.decisions = contents.decisions
             self._open(contents.sizes.get(self._path, 0))
@@ -90,13 +94,20 @@ class AnswerJournal:
         """Whether the examples of all these indices are answered."""
         return all(index in self.labels for index in indices)
 
-    def append(self, indices: Sequence[int], labels: Sequence[int]) -> None:
+    def append(self, indices: Sequence[int], labels: Sequence[int], files: Iterable[str] = ()) -> None:
         """Record the answers to a batch of examples.
+
+        Args:
+            indices: the examples.
+            labels: their class ids.
+            files: paths of the files that only these answers depend on; their sizes are recorded.
 
         Raises:
             DataError: the disk is full or gone.
         """
-        self._write({"places": list(indices), "labels": list(labels)})
+        file_sizes = {file: _file_size(file) for file in files if file not in self._file_sizes}
+        self._write({"places": list(indices), "labels": list(labels), "file_sizes": file_sizes})
+        self._file_sizes.update(file_sizes)
         self.labels.update(zip(indices, labels, strict=True))
 
     def record_decision(self, name: str, value: Any) -> None:
@@ -132,7 +143,7 @@ class AnswerJournal:
             self.folder.rmdir()
 
     def _read_contents(self) -> "_JournalContents":
-        contents = _JournalContents({}, {}, {})
+        contents = _JournalContents({}, {}, {}, {})
         for path in sorted(self.folder.glob("rank-*.jsonl")):
             lines = list(_complete_lines(path))
             if not lines:
@@ -144,6 +155,7 @@ class AnswerJournal:
             for line, _ in lines:
                 if "places" in line:
                     contents.labels.update(zip(line["places"], line["labels"], strict=True))
+                    contents.file_sizes.update(line["file_sizes"])
                 elif "decision" in line:
                     contents.decisions.setdefault(line["decision"], line["value"])
             contents.sizes[path] = lines[-1][1]
@@ -151,11 +163,22 @@ class AnswerJournal:
 
     def _other_run(self, run: Mapping[str, Any]) -> DataError:
         """The error for a file with answers of another run."""
-        how = "with --overwrite" if self._can_restart else "by deleting the folder"
         return DataError(
             f"{self.folder} contains the answers of another run ({_differences(run, self._run)}); "
-            f"finish that run first, or start over {how}"
+            f"finish that run first, or start over {self._how_to_restart()}"
         )
+
+    def _check_files(self) -> None:
+        """Refuse to continue if a file that answers depend on has another size now."""
+        for file, before in self._file_sizes.items():
+            if (now := _file_size(file)) != before:
+                raise DataError(
+                    f"{self.folder} contains answers about {file}, which had another size then ({before} "
+                    f"bytes, now {now}); restore that file, or start over {self._how_to_restart()}"
+                )
+
+    def _how_to_restart(self) -> str:
+        return "with --overwrite" if self._can_restart else "by deleting the folder"
 
     def _discard(self, ranks: Ranks) -> None:
         """Delete this process's file, and those of ranks that this run does not have."""
@@ -196,11 +219,13 @@ class _JournalContents(NamedTuple):
     Attributes:
         labels: class ids by index of the example.
         decisions: values by name; if several processes recorded one, the first process's.
+        file_sizes: bytes of the files that the answers depend on, by path.
         sizes: by file with a complete line, the number of bytes of its complete lines.
     """
 
     labels: dict[int, int]
     decisions: dict[str, Any]
+    file_sizes: dict[str, int | None]
     sizes: dict[Path, int]
 
 
@@ -217,6 +242,14 @@ def _complete_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             return
         end += len(line)
         yield json.loads(text), end
+
+
+def _file_size(path: str) -> int | None:
+    """Return a file's size in bytes, None if there is no such file."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

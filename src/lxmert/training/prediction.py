@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from lxmert._version import __version__
 from lxmert.atomic_files import fsync_path
 from lxmert.data.file_layouts import TaskFiles
+from lxmert.data.image_files import ImageFile
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import Purpose, Subset
@@ -126,7 +127,7 @@ def predict_to_file(
         "questions": _hash_questions(examples, answerer),
         "data": str(Path(data_dir).resolve()),
         "features": _describe_features(processor, store),
-        "images": None if store is not None else _hash_images(examples, processor),
+        "images": _hash_images(answerer.image_files.values()),
         "settings": _describe_settings(model, batch_size, setup or ModelSetup()),
         "lxmert": __version__,
     }
@@ -137,7 +138,7 @@ def predict_to_file(
         advance = progress(f"Answering {split} questions in {answerer.dtype}", len(shard))
         advance(already_answered)
         for indices, labels in answerer.answer(shard, journal.contains):
-            journal.append(indices, labels)
+            journal.append(indices, labels, answerer.image_paths(indices))
             advance(len(indices))
     ranks.sum_over_ranks([0])  # Waits until all of them are done.
     is_written = ranks.is_leader and _write_submission(
@@ -253,13 +254,14 @@ def _describe_features(processor: LxmertProcessor, store: RegionStore | None) ->
     return [store.extractor, store.content_hash()]
 
 
-def _hash_images(examples: SplitExamples, processor: LxmertProcessor) -> str:
-    """Hash the images' paths, file sizes and boxes; reading all the files would take too long."""
+def _hash_images(files: Iterable[ImageFile]) -> str:
+    """Hash the images' paths and boxes.
+
+    A damaged file may be replaced before it is used: the journal has the sizes of those that were.
+    """
     digest = hashlib.sha256()
-    with_boxes = processor.extractor is not None and processor.extractor.needs_boxes
-    for file in examples.image_files(with_boxes=with_boxes).values():
-        size = file.path.stat().st_size if file.path.is_file() else None
-        digest.update(json.dumps([os.path.abspath(file.path), size]).encode())
+    for file in files:
+        digest.update(json.dumps(os.path.abspath(file.path)).encode())
         if file.boxes_xyxy_px is not None:
             digest.update(file.boxes_xyxy_px.numpy().tobytes())
     return digest.hexdigest()
