@@ -3,7 +3,7 @@
 import pytest
 
 from lxmert.inference.models import embedded_model_folder
-from lxmert.texts import unknown_words
+from lxmert.texts import read_part, unknown_words
 from lxmert.tokenization import LxmertTokenizerFast
 
 
@@ -30,3 +30,18 @@ def test_added_tokens_are_known_and_separate_words() -> None:
     assert unknown_words(tokenizer, "a t-shirt") == ["shirt"]
     tokenizer.add_tokens(["t-shirt"])
     assert unknown_words(tokenizer, "a t-shirt, the t-shirt's color, red[MASK]xylophone") == ["xylophone"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("How many red stars are there?", None),  # 7 tokens and the two special ones, which just fit
+        ("How many red stars are there ? Red", "How many red stars are there ?"),
+        ("How many red stars are there??", "How many red stars are there??"),  # one of the marks is read
+        ("How many  red\nxylophones are there?", "How many  red\nxylophones"),
+        ("xylophones", "xylophones"),
+    ],
+)
+def test_part_read_ends_with_the_word_of_the_last_token(text: str, expected: str | None) -> None:
+    tokenizer = LxmertTokenizerFast.from_pretrained(embedded_model_folder())
+    assert read_part(tokenizer, text, max_length=9) == expected

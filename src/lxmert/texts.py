@@ -118,6 +118,25 @@ def encode_texts(
     return {name: torch.tensor(encoded[name]) if tensors else encoded[name] for name in names}
 
 
+def read_part(tokenizer: Any, text: str, max_length: int) -> str | None:
+    """Return the beginning of a text that a model reads, or None if it reads all of it.
+
+    Args:
+        tokenizer: any tokenizer with BERT's special tokens.
+        text: a sentence.
+        max_length: most tokens that are read, with [CLS] and [SEP].
+
+    Returns:
+        The first words; of the last one only a part may be read.
+    """
+    most_tokens = max_length - 2
+    with TOKENIZER_LOCK:
+        if len(tokenizer.tokenize(text)) <= most_tokens:
+            return None
+        beginnings = (text[: word.end()] for word in re.finditer(r"\S+", text))
+        return next(part for part in beginnings if len(tokenizer.tokenize(part)) >= most_tokens)
+
+
 def unknown_words(tokenizer: Any, text: str) -> list[str]:
     """Return the distinct words of a text outside the vocabulary: those that become [UNK] or letters.
 

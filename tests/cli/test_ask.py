@@ -413,6 +413,22 @@ def test_words_outside_vocabulary_are_reported(lxmert: CommandLine, picture: tup
     assert lxmert.run("ask", picture[0], QUESTION)[2] == ""
 
 
+def test_question_longer_than_the_model_reads_is_reported(
+    lxmert: CommandLine, picture: tuple[Path, Path]
+) -> None:
+    long = "Is the thing that is left of the star that is right of the square that is a man red?"
+    status, out, err = lxmert.run("ask", picture[0], long)
+    assert (status, out.count("\n")) == (0, 1)
+    assert err == (
+        "note: the question is longer than the 20 tokens that the model reads; only the first words are "
+        "read, up to 'that is a'\n"
+    )
+    data = json.loads(lxmert.run("ask", picture[0], long, "--json")[1])
+    assert (data["truncated"], data["unknown_words"]) == (True, [])
+    data = json.loads(lxmert.run("ask", picture[0], QUESTION, "--json")[1])
+    assert data["truncated"] is False
+
+
 def test_control_characters_in_answers_and_paths_are_escaped(lxmert: CommandLine, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(embedded_model_folder(), model)

@@ -47,10 +47,10 @@ def ask(
 
     def print_answers(text: str, *, echo_question: bool) -> None:
         (best,) = session.predictor.answer(session.regions, [text], top_k=top_k)
-        unknown_words = session.unknown_words(text)
+        unread = session.report_unread(text)
         if as_json:
-            report = {"image": image, "question": text, "model": model, "unknown_words": unknown_words}
-            typer.echo(json.dumps(report | _details(best, session)))
+            report = {"image": image, "question": text, "model": model}
+            typer.echo(json.dumps(report | unread | _details(best, session)))
             return
         if echo_question:
             typer.echo(text)

@@ -56,7 +56,7 @@ def explain(
     session = image_session.open_session(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
-    unknown_words = session.unknown_words(question)
+    unread = session.report_unread(question)
     from lxmert.explain import explain as explain_answer
 
     predictor, regions = session.predictor, session.regions
@@ -68,7 +68,7 @@ def explain(
     if as_json:
         from lxmert.inference.object_detection import describe_object
 
-        report: dict[str, Any] = {"image": image, "model": model, "unknown_words": unknown_words}
+        report: dict[str, Any] = {"image": image, "model": model} | unread
         report |= explanation.to_dict()
         report["objects"] = [
             describe_object(regions, row, names).to_dict() | {"weight": weight}

@@ -1,7 +1,7 @@
 """Shared by the verbs about one question and one picture: their options, and the steps before the answer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -49,6 +49,10 @@ AnswersOption = Annotated[
 ]
 
 
+_LAST_WORDS = 3
+"""Words that tell where a question was cut off."""
+
+
 class ImageSession(NamedTuple):
     """A picture and the model that is asked about it.
 
@@ -64,14 +68,18 @@ class ImageSession(NamedTuple):
     image: "Image.Image"
     regions: "Regions"
 
-    def unknown_words(self, question: str) -> list[str]:
-        """Return the words of a question outside the vocabulary, and note them on standard error."""
-        from lxmert.texts import unknown_words
+    def report_unread(self, question: str) -> dict[str, Any]:
+        """Return what the model does not read of a question, as JSON, and note it on standard error."""
+        from lxmert.texts import read_part, unknown_words
 
-        unknown = unknown_words(self.predictor.processor.tokenizer, question)
+        processor = self.predictor.processor
+        part = read_part(processor.tokenizer, question, processor.max_text_length)
+        unknown = unknown_words(processor.tokenizer, question if part is None else part)
+        if part is not None:
+            typer.echo(_truncation_note(part, processor.max_text_length), err=True)
         if unknown:
             typer.echo(_unknown_words_note(unknown, self.model), err=True)
-        return unknown
+        return {"truncated": part is not None, "unknown_words": unknown}
 
 
 def open_session(
@@ -109,6 +117,14 @@ def open_session(
 def format_answer(text: str, probability: float) -> str:
     """Format an answer for printing; the published VQA table includes the empty answer."""
     return f"{one_line(text) or repr('')}  ({probability:.1%})"
+
+
+def _truncation_note(part: str, max_length: int) -> str:
+    last_words = " ".join(part.split()[-_LAST_WORDS:])
+    return (
+        f"note: the question is longer than the {max_length} tokens that the model reads; only the first "
+        f"words are read, up to {last_words!r}"
+    )
 
 
 def _unknown_words_note(words: list[str], model: str) -> str:
