@@ -6,6 +6,7 @@ Messages about tensors are shared by the PyTorch and the Keras models, which det
 
 import difflib
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -234,3 +235,13 @@ def overwrite_fault(path: Path, *, overwrite: bool) -> str | None:
     if overwrite or not path.exists():
         return None
     return f"{path} already exists; use --overwrite to replace it, or choose another name"
+
+
+def unwritable_fault(path: Path) -> str | None:
+    """The fault of a path where no file can be written, with new folders if need be; None if one can be."""
+    if path.is_dir():
+        return f"{path} cannot be written: it is a folder"
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return f"{path} cannot be written: {existing} is not a folder that you may write to"
+    return None

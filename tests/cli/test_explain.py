@@ -67,11 +67,15 @@ def test_output_option_sets_path_and_format_of_drawing(lxmert: CommandLine) -> N
     ("options", "message"),
     [
         (["-o", "scene.png"], "is the picture itself"),
+        (["-o", "folder.png"], "folder.png cannot be written: it is a folder; choose another file with"),
+        (["-o", "scene.png/why.png"], "scene.png is not a folder that you may write to"),
         (["-o", "why.txt"], "pictures cannot be saved with the extension '.txt'"),
+        (["-o", "why.h5"], "pictures cannot be saved with the extension '.h5'"),
         (["--answer", "chartreuse"], "'chartreuse' is not one of the"),
     ],
 )
 def test_invalid_options_print_one_error_line(lxmert: CommandLine, options: list[str], message: str) -> None:
+    Path("folder.png").mkdir()
     status, out, err = lxmert.run("explain", "scene.png", QUESTION, *options)
     assert (status, out) == (1, "")
     assert message in err
@@ -102,3 +106,20 @@ def test_unknown_method_exits_with_usage_error(lxmert: CommandLine) -> None:
     status, _, err = lxmert.run("explain", "scene.png", QUESTION, "--method", "magic")
     assert status == 2
     assert "relevance" in err
+
+
+@pytest.mark.parametrize("verb", [["explain", "scene.png", QUESTION], ["look", "scene.png"]])
+def test_failed_drawing_leaves_the_tables_and_the_old_file(
+    verb: list[str], lxmert: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("old.jpg").write_bytes(b"precious")
+    # Wider than a JPEG file may be.
+    for drawn in ("explain.Explanation", "inference.object_detection.DetectionResult"):
+        monkeypatch.setattr(f"lxmert.{drawn}.draw", lambda *given: Image.new("RGB", (70_000, 1)))
+    status, out, err = lxmert.run(*verb, "-o", "old.jpg")
+    assert status == 1
+    assert "old.jpg: the drawing cannot be written" in err
+    assert "large" in out
+    assert "drawing:" not in out
+    assert Path("old.jpg").read_bytes() == b"precious"
+    assert {path.name for path in Path().iterdir()} == {"old.jpg", "scene.png"}

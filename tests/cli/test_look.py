@@ -179,7 +179,7 @@ def test_invalid_input_prints_one_error_line(lxmert: CommandLine, picture: Path,
         ((picture, "--detector", picture.parent), "neither a detector nor a model"),
         ((picture, "--detector", "empty.json"), "empty.json: expected a mapping such as"),
         ((picture, "--boxes", "absent.json"), "absent.json: the boxes cannot be read"),
-        ((picture, "--detector", detr, "-o", "empty.json/a.png"), "a.png: the drawing cannot be written"),
+        ((picture, "--detector", detr, "-o", "empty.json/a.png"), "a.png cannot be written: "),
     ):
         assert expected in lxmert.error("look", *words)
     assert not list(Path().glob("*.objects.png"))

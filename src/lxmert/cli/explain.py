@@ -63,6 +63,8 @@ def explain(
     explanation = explain_answer(predictor, regions, question, answer=answer, method=method)
     names = predictor.names()
     labels = names.labels(regions)
+    if not as_json:
+        _print(explanation, labels)
     if drawing is not None:
         save_drawing(explanation.draw(session.image, labels), drawing)
     if as_json:
@@ -76,9 +78,7 @@ def explain(
         ]
         report["drawing"] = None if drawing is None else str(drawing)
         typer.echo(json.dumps(report))
-        return
-    _print(explanation, labels)
-    if drawing is not None:
+    elif drawing is not None:
         typer.echo(f"method: {method}; drawing: {drawing}")
 
 

@@ -61,26 +61,30 @@ def look(
     from lxmert.inference.object_detection import detect_objects
 
     result = detect_objects(picture, load_extractor(detector), boxes_xyxy_px, top=top, min_score=min_score)
+    if not as_json:
+        _print_table(result)
     if drawing is not None:
         save_drawing(result.draw(), drawing)
     if as_json:
         request = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
         typer.echo(json.dumps(request | result.to_dict()))
-        return
-    _print(result, drawing)
+    else:
+        _print_summary(result, drawing)
 
 
-def _print(result: "DetectionResult", drawing: Path | None) -> None:
+def _print_table(result: "DetectionResult") -> None:
     from rich.console import Console
 
-    console = Console()
     if result.objects:
-        console.print(_table(result))
+        Console().print(_table(result))
+
+
+def _print_summary(result: "DetectionResult", drawing: Path | None) -> None:
     count = len(result.objects)
     summary = f"{count or 'No'} object{'' if count == 1 else 's'} found by {result.regions.extractor}"
     if drawing is not None:
         summary += f"; drawing: {drawing}"
-    console.print(one_line(summary), soft_wrap=True, highlight=False, markup=False)
+    typer.echo(one_line(summary))
 
 
 def _table(result: "DetectionResult") -> "Table":

@@ -19,7 +19,7 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import Purpose, Subset
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import DataError
-from lxmert.faults import overwrite_fault
+from lxmert.faults import overwrite_fault, unwritable_fault
 from lxmert.inference.agreement import QUESTIONS_COMPARED, Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
@@ -158,13 +158,8 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
     Raises:
         DataError: It is refused.
     """
-    if output.is_dir():
-        raise DataError(f"{output} cannot be written: it is a folder")
-    existing = next(parent for parent in output.absolute().parents if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise DataError(f"{output} cannot be written: {existing} is not a folder that you may write to")
     has_journal = journal_folder(output).is_dir()
-    if fault := overwrite_fault(output, overwrite=overwrite or has_journal):
+    if fault := unwritable_fault(output) or overwrite_fault(output, overwrite=overwrite or has_journal):
         raise DataError(fault)
 
 
