@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lxmert.errors import RegionsError
-from lxmert.vision.drawing import draw_regions, draw_weighted
+from lxmert.vision.drawing import draw_regions, draw_weighted, regions
 from lxmert.vision.drawing.frames import frame_for_box
 from lxmert.vision.drawing.style import PALETTE, Scale, text_colour_on
 from lxmert.vision.drawing.tag_placement import hidden_share, overlap_share, place_tags
@@ -256,6 +256,29 @@ def test_tag_does_not_hide_small_object_of_another_frame():
     assert overlap_share([free, small]) > 0.2
     held, _ = place_tags([(60.0, 20.0)] * 2, [below, small], (640, 400), scale)
     assert overlap_share([held, small]) < 0.02
+
+
+def test_more_than_200_tags_are_placed_at_their_frames_without_a_search():
+    scale = Scale.for_image_size((640, 400))
+    for count, is_separated in ((200, True), (201, False)):
+        places = place_tags([(60.0, 20.0)] * count, [(300.0, 190.0, 330.0, 200.0)] * count, (640, 400), scale)
+        assert (len(set(places)) > 1) == is_separated
+    alone = place_tags([(60.0, 20.0)], [(300.0, 190.0, 330.0, 200.0)], (640, 400), scale)
+    assert places == alone * 201
+
+
+def test_names_that_are_too_many_are_not_placed(monkeypatch):
+    placed = []
+
+    def recorded(tags, *others, **options):
+        placed.append(len(tags))
+        return place_tags(tags, *others, **options)
+
+    monkeypatch.setattr(regions, "place_tags", recorded)
+    draw_regions(grey_image(), crowded_boxes(17), ["a"] * 17)
+    assert placed == [17]  # the numbers
+    draw_regions(grey_image(), crowded_boxes(17), ["a"] * 17, legend=False)
+    assert placed == [17, 17]
 
 
 def test_text_colour_contrasts_with_every_palette_colour():

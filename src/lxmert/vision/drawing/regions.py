@@ -89,6 +89,9 @@ def _draw_with_name_tags(
     image: Image.Image, boxes: list[list[float]], tags: list[str], min_side_px: int, *, force: bool
 ) -> Image.Image | None:
     """Draw a name at each box; return None if the names are too many or hide too much, unless `force`."""
+    named = [row for row, tag in enumerate(tags) if tag]
+    if len(named) > _MAX_NAME_TAGS and not force:
+        return None
     image, factor = enlarge(image, min_side_px)
     scale = Scale.for_image_size(image.size)
     frames = [frame_for_box(box, factor, image.size, scale) for box in boxes]
@@ -96,16 +99,12 @@ def _draw_with_name_tags(
         truncate_text(tag, load_font(scale.font), image.width - 4 * scale.padding) if tag else ""
         for tag in tags
     ]
-    named = [row for row, tag in enumerate(tags) if tag]
     places = place_tags(
         [_tag_size(tags[row], scale) for row in named], [frames[row] for row in named], image.size, scale
     )
-    is_crowded = (
-        len(named) > _MAX_NAME_TAGS
-        or overlap_share(places) > _ALLOWED_OVERLAP
-        or hidden_share(places, frames) > _ALLOWED_HIDING
-    )
-    if is_crowded and not force:
+    if not force and (
+        overlap_share(places) > _ALLOWED_OVERLAP or hidden_share(places, frames) > _ALLOWED_HIDING
+    ):
         return None
     return _paint(image, frames, dict(zip(named, places, strict=True)), tags, scale)
 

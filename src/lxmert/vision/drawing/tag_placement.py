@@ -10,6 +10,8 @@ _ROOMY_IN_TAGS = 2.2
 """Width and height, in tag sizes, from which a frame still shows most of its content with a tag inside."""
 _SMALL_IN_TAGS = 6.0
 """Area, in tag areas, below which a tag would hide too much of a frame."""
+_MOST_SEPARATED = 200
+"""More tags are not kept apart: it would take quadratic time, and there is no room for them anyway."""
 
 
 def place_tags(
@@ -30,22 +32,25 @@ def place_tags(
         prefer_inside: True places a tag inside its frame if the frame is much larger than the tag.
 
     Returns:
-        x1, y1, x2, y2 of each tag, in the given order.
+        x1, y1, x2, y2 of each tag, in the given order. More than 200 may cover one another.
     """
+    is_separated = len(frames) <= _MOST_SEPARATED
+    by_area = [(area(frame), frame) for frame in frames] if is_separated else []
     places: dict[int, Rectangle] = {}
     # From top to bottom: a tag is usually above its frame, where the earlier tags already have their places.
     for row in sorted(range(len(frames)), key=lambda row: frames[row][1]):
         goes_inside = prefer_inside and _has_room(frames[row], tags[row])
+        small_area = _SMALL_IN_TAGS * tags[row][0] * tags[row][1]
         small = [
             frame
-            for other, frame in enumerate(frames)
-            if area(frame) < _SMALL_IN_TAGS * tags[row][0] * tags[row][1]
-            and not (goes_inside and other == row)
+            for other, (frame_area, frame) in enumerate(by_area)
+            if frame_area < small_area and not (goes_inside and other == row)
         ]
         candidates = _candidates(frames[row], tags[row], scale)
         if goes_inside:
             candidates = candidates[4:] + candidates[:4]
-        places[row] = _best_place(candidates, tags[row], size, list(places.values()), small)
+        taken = list(places.values()) if is_separated else []
+        places[row] = _best_place(candidates, tags[row], size, taken, small)
     return [places[row] for row in range(len(frames))]
 
 
