@@ -275,6 +275,13 @@ def test_empty_stdin_without_question_prints_one_error_line(
     assert "no question was given" in lxmert.error("ask", picture[0], "--boxes", picture[1])
 
 
+def test_closed_stdin_without_question_is_reported_before_any_work(
+    lxmert: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "no question was given" in lxmert.error("ask", "missing.png")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
 def test_terminal_prompts_for_questions_until_end_of_input(picture: tuple[Path, Path]) -> None:
     import pty

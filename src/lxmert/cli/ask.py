@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lxmert.answers import Answer
 
 _PROMPT = "? "
+_NO_QUESTION = "no question was given, either on the command line or on standard input"
 
 # Some editors write it at the start of a file.
 _BYTE_ORDER_MARK = "\ufeff"
@@ -41,6 +42,8 @@ def ask(
     ] = False,
 ) -> None:
     """Answer one or more questions about a picture."""
+    if question is None and sys.stdin is None:
+        raise InputError(_NO_QUESTION)
     session = image_session.open_session(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
@@ -76,7 +79,7 @@ def ask(
             except TextError as fault:
                 raise InputError(f"line {number} of standard input: {fault}") from None
         if not number:
-            raise InputError("no question was given, either on the command line or on standard input")
+            raise InputError(_NO_QUESTION)
 
 
 def _details(best: "Sequence[Answer]", session: image_session.ImageSession) -> dict[str, object]:
