@@ -7,7 +7,7 @@ import pytest
 
 from lxmert import LxmertProcessor
 from lxmert.errors import WeightsError
-from lxmert.inference.models import embedded_model_folder, locate_model
+from lxmert.inference.models import embedded_model_folder, find_model, locate_model
 
 
 def test_embedded_model_is_folder_of_package() -> None:
@@ -32,6 +32,12 @@ def test_unknown_name_raises_error_with_expected_forms(name: str | Path) -> None
 def test_folder_without_config_json_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no config\.json"):
         locate_model(tmp_path)
+
+
+def test_detector_is_rejected_naming_its_option() -> None:
+    folder = embedded_model_folder().with_name("scenes_detector")
+    with pytest.raises(WeightsError, match=r"scenes_detector' is a detector.*pass it as --detector"):
+        find_model(folder)
 
 
 def test_checkpoint_file_error_suggests_convert_command(tmp_path: Path) -> None:

@@ -91,8 +91,8 @@ def _options(
 def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> None:
     """Run the command line and exit with its status.
 
-    0: done, 1: an error, 2: wrong usage, 3: done, but some images or rows could not be used, 143: ended by
-    SIGTERM.
+    0: done, 1: an error, 2: wrong usage, 3: done, but some images or rows could not be used, 130: ended by
+    Ctrl-C, 143: ended by SIGTERM.
 
     Args:
         arguments: the words after the program's name; None for those of the process.

@@ -15,13 +15,13 @@ from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR
 from lxmert.vision.faster_rcnn.loading import PUBLISHED_CONFIG_NAME, is_published_layout
 from lxmert.vision.saved_extractor import from_stored_model_paths
+from lxmert.weights.files import DETECTOR_MODEL_TYPE
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
 from lxmert.yaml_files import parse_yaml
 
 _PROCESSOR_FILE = "processor_config.json"
 _CONFIG_FILE = "config.json"
-_DETECTOR_MODEL_TYPE = "lxmert_faster_rcnn"
 _LXMERT_MODEL_TYPE = "lxmert"
 _DESCRIPTION_EXAMPLE = '{"kind": "faster_rcnn", "detector": "scenes"}'
 
@@ -74,7 +74,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
         )
     kind = _read_json(folder / _CONFIG_FILE).get("model_type")
     # The weights of a repository, which would show that its config.json is misplaced, are not fetched yet.
-    if kind == _DETECTOR_MODEL_TYPE or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
+    if kind == DETECTOR_MODEL_TYPE or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
         return detector_spec(name)
     if kind == _LXMERT_MODEL_TYPE:
         raise WeightsError(

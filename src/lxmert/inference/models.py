@@ -13,6 +13,7 @@ from typing import Any
 from lxmert.answers import validate_answers
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import WeightsError
+from lxmert.weights.files import check_config
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import PUBLISHED_ANSWERS
 
@@ -74,11 +75,13 @@ def find_model(name: str | Path) -> ModelLocation:
     The hub is asked once, here: if it cannot be reached, each request costs seconds.
 
     Raises:
-        WeightsError: no such model.
+        WeightsError: no such model, or another kind of model, such as a detector.
     """
     name_or_path = locate_model(name)
     folder = Path(name_or_path)
-    return ModelLocation(name_or_path, folder if folder.is_dir() else hub_folder(name_or_path))
+    location = ModelLocation(name_or_path, folder if folder.is_dir() else hub_folder(name_or_path))
+    check_config(location.folder)
+    return location
 
 
 def answer_table(answers: str | Path | Sequence[str]) -> list[str]:

@@ -27,6 +27,9 @@ from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, rename_t
 SAFETENSORS_NAME = "model.safetensors"
 PYTORCH_NAME = "pytorch_model.bin"
 CONFIG_NAME = "config.json"
+
+DETECTOR_MODEL_TYPE = "lxmert_faster_rcnn"
+"""`model_type` in the configuration of our own detectors."""
 PT_FORMAT = {"format": "pt"}
 """The metadata by which `transformers` recognises safetensors of a PyTorch class."""
 
@@ -55,10 +58,16 @@ def check_config(folder: str | Path) -> None:
         raise WeightsError(f"cannot read {str(path)!r}; expected a JSON object") from error
     if not isinstance(config, dict):
         raise WeightsError(f"{str(path)!r} contains {_describe(config)}; expected a JSON object")
-    if config.get("model_type") != "lxmert":
+    kind = config.get("model_type")
+    if kind == DETECTOR_MODEL_TYPE:
         raise WeightsError(
-            f"{str(path)!r} is not an LXMERT configuration: its model_type is "
-            f"{config.get('model_type')!r}, expected 'lxmert'; use the folder of an LXMERT model"
+            f"{str(folder)!r} is a detector, expected a model that answers questions; pass it as --detector "
+            "to `lxmert ask`, `explain`, `look` or `extract`"
+        )
+    if kind != "lxmert":
+        raise WeightsError(
+            f"{str(path)!r} is not an LXMERT configuration: its model_type is {kind!r}, expected 'lxmert'; "
+            "use the folder of an LXMERT model"
         )
 
 
