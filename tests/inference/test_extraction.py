@@ -157,6 +157,29 @@ def test_different_image_with_stored_name_is_skipped(photos: Path, tmp_path: Pat
     assert verify_store(tmp_path / "store").faults == []
 
 
+def test_stored_picture_keeps_its_name_when_another_of_this_name_is_added(
+    photos: Path, tmp_path: Path
+) -> None:
+    extractor, folder, store = build_extractor(GRID), tmp_path / "days", tmp_path / "store"
+    for day in ("day1", "day2", "day3"):
+        (folder / day).mkdir(parents=True)
+    shutil.copyfile(photos / "0.png", folder / "day2" / "a.png")
+    _extract(folder, store, extractor)
+    stored = FeatureStore(store)["a.png"]
+    shutil.copyfile(photos / "1.png", folder / "day1" / "a.png")
+    shutil.copyfile(photos / "0.png", folder / "day3" / "a.png")  # A copy needs a name of its own.
+    for added in (2, 0):
+        report = _extract(folder, store, extractor)
+        assert (report.added, report.already_stored, report.skipped) == (added, 3 - added, [])
+        assert sorted(FeatureStore(store).names) == ["a.png", "day1/a.png", "day3/a.png"]
+    assert FeatureStore(store)["a.png"].equals(stored)
+    assert FeatureStore(store)["day3/a.png"].equals(stored)
+    # An edited picture is another one.
+    Image.new("RGB", SIZES[0], "red").save(folder / "day2" / "a.png")
+    assert _extract(folder, store, extractor).added == 1
+    assert "day2/a.png" in FeatureStore(store)
+
+
 def test_files_that_did_not_change_are_not_read_again(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

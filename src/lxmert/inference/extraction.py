@@ -115,7 +115,8 @@ def extract_images(
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
         try:
             with FingerprintCache(store, ranks.rank) as fingerprints:
-                return _extract(ranks.shard(images), writer, fingerprints, extractor, options, progress)
+                named = _with_stored_names(images, writer, fingerprints)
+                return _extract(ranks.shard(named), writer, fingerprints, extractor, options, progress)
         finally:
             if ranks.world_size == 1:  # Other ranks may be about to write.
                 writer.discard_if_empty()
@@ -168,6 +169,23 @@ def build_manifest(extractor: RegionExtractor, dtype: str, *, has_boxes: bool = 
         attribute_names=getattr(extractor, "attribute_names", None),
         boxes="given" if has_boxes or extractor.needs_boxes else "found",
     )
+
+
+def _with_stored_names(
+    images: Sequence[NamedImage], writer: FeatureStoreWriter, fingerprints: FingerprintCache
+) -> list[NamedImage]:
+    """Keep the short name of an image that was stored before another image of this name was added."""
+    taken = {image.name for image in images}
+    named = []
+    for image in images:
+        short_name = image.short_name
+        if short_name is not None and short_name not in taken and image.name not in writer:
+            stored = writer.fingerprint(short_name)
+            if stored and fingerprints.fingerprint(image.path, stored) == stored:
+                taken.add(short_name)
+                image = NamedImage(short_name, image.path)
+        named.append(image)
+    return named
 
 
 def _check_boxes(extractor: RegionExtractor, boxes: BoxLookup | None) -> None:

@@ -33,10 +33,17 @@ class NamingScheme(Enum):
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image file and its name in the store."""
+    """An image file and its name in the store.
+
+    Attributes:
+        name: its name, different from that of every other image of the list.
+        path: the file.
+        short_name: the name it would have if no other image shared it; None if it has that name.
+    """
 
     name: str
     path: Path
+    short_name: str | None = None
 
 
 def list_images(
@@ -70,8 +77,13 @@ def list_images(
         raise DataError(f"{source}: neither a folder of images nor a text file that lists them")
     if not entries:
         raise DataError(f"{nothing}; expected pictures")
-    names = _image_names([_decode_utf8(relative) for relative, _ in entries], naming)
-    return [NamedImage(name, path) for name, (_, path) in zip(names, entries, strict=True)]
+    relative = [_decode_utf8(relative) for relative, _ in entries]
+    short = relative if naming is NamingScheme.PATH else [_short_name(path, naming) for path in relative]
+    names = _unique_names(short, relative)
+    return [
+        NamedImage(name, path, None if name == short_name else short_name)
+        for name, short_name, (_, path) in zip(names, short, entries, strict=True)
+    ]
 
 
 def _decode_utf8(name: str) -> str:
@@ -79,13 +91,11 @@ def _decode_utf8(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-def _image_names(relative: Sequence[str], naming: NamingScheme) -> list[str]:
-    if naming is NamingScheme.PATH:
-        return list(relative)
-    short = [
-        PurePosixPath(path).stem if naming is NamingScheme.STEM else PurePosixPath(path).name
-        for path in relative
-    ]
+def _short_name(path: str, naming: NamingScheme) -> str:
+    return PurePosixPath(path).stem if naming is NamingScheme.STEM else PurePosixPath(path).name
+
+
+def _unique_names(short: Sequence[str], relative: Sequence[str]) -> list[str]:
     counts = Counter(short)
     names = [name if counts[name] == 1 else path for name, path in zip(short, relative, strict=True)]
     # A stem may equal another image's path: "a.jpg.png" next to two files named "a.jpg".
