@@ -4,6 +4,7 @@ Shapes: N images, B questions of a batch, O objects, H hidden.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,18 @@ from lxmert.inference.fast_model import FastModel
 
 _IMAGES_PER_LOAD = 64
 """Images loaded in one call: 64 of 36 objects at full size take 19 MB before they are encoded."""
+
+
+class _EncodedImage(NamedTuple):
+    """The objects of one image.
+
+    Attributes:
+        states: (O, H), O at least 1, as models require.
+        object_count: number of objects; 0 if the one in `states` is padding.
+    """
+
+    states: Tensor
+    object_count: int
 
 
 class EncodedObjects:
@@ -37,31 +50,29 @@ class EncodedObjects:
         self._load = load
         self._limits = limits
         self._cache_bytes = cache_bytes
-        self._states: dict[Hashable, Tensor] = {}  # (O, H) each, O at least 1
-        self._counts: dict[Hashable, int] = {}
+        self._encoded: dict[Hashable, _EncodedImage] = {}  # the least recently used first
 
     def count(self, image: Hashable) -> int:
         """Return the number of objects of an image; at least 1, as models require."""
-        return len(self._states[image])
+        return len(self._encoded[image].states)
 
     def encode(self, images: Sequence[Hashable]) -> None:
         """Encode the images that are not cached; call `evict` before the next ones."""
         for image in images:  # Move to the end: the most recently used.
-            if image in self._states:
-                self._states[image] = self._states.pop(image)
-        missing = [image for image in images if image not in self._states]
+            if image in self._encoded:
+                self._encoded[image] = self._encoded.pop(image)
+        missing = [image for image in images if image not in self._encoded]
         for start in range(0, len(missing), _IMAGES_PER_LOAD):
             batch = missing[start : start + _IMAGES_PER_LOAD]
             self._encode(batch, self._load(batch))
 
     def evict(self) -> None:
         """Drop the least recently used images beyond `cache_bytes`."""
-        size = sum(states.nbytes for states in self._states.values())
-        for image in list(self._states):
+        size = sum(image.states.nbytes for image in self._encoded.values())
+        for image in list(self._encoded):
             if size <= self._cache_bytes:
                 break
-            size -= self._states.pop(image).nbytes
-            del self._counts[image]
+            size -= self._encoded.pop(image).states.nbytes
 
     def batch(self, images: Sequence[tuple[Hashable, ...]]) -> tuple[Tensor, Tensor | None]:
         """Assemble the objects of the images of B questions.
@@ -70,10 +81,10 @@ class EncodedObjects:
             (B, O, H) and the mask (B, O), or for pairs (B, 2, O, H) and (B, 2, O). The mask is None if
             nothing is padded.
         """
-        flat = [image for of_question in images for image in of_question]
+        flat = [self._encoded[image] for of_question in images for image in of_question]
         shape = (len(images), len(images[0])) if len(images[0]) > 1 else (len(images),)
-        counts = torch.tensor([self._counts[image] for image in flat])
-        states, mask = pad_states([self._states[image] for image in flat], counts)  # (N, O, H)
+        counts = torch.tensor([image.object_count for image in flat])
+        states, mask = pad_states([image.states for image in flat], counts)  # (N, O, H)
         return states.unflatten(0, shape), None if mask is None else mask.unflatten(0, shape)
 
     def _encode(self, images: Sequence[Hashable], inputs: Mapping[str, Tensor]) -> None:
@@ -91,5 +102,5 @@ class EncodedObjects:
             )
             for row, image_states in zip(rows, states, strict=True):
                 # A copy, so that one cached image does not keep the memory of its batch alive.
-                self._states[images[row]] = image_states[: lengths[row]].clone()
-                self._counts[images[row]] = counts[row]
+                states_copy = image_states[: lengths[row]].clone()
+                self._encoded[images[row]] = _EncodedImage(states_copy, counts[row])
