@@ -69,6 +69,13 @@ def test_notes_name_unknown_words_and_missing_objects(answerer: PictureAnswerer)
     )
 
 
+def test_notes_tell_what_was_read_of_a_long_question(answerer: PictureAnswerer) -> None:
+    [note] = answerer.ask(
+        answerer.generate(SEED), "Is there a star?" + " or a star" * 9 + " or a zebra"
+    ).notes
+    assert note.startswith("The question is too long; the model read 'Is there a star? or a star")
+
+
 def test_bad_pictures_and_questions_are_refused(answerer: PictureAnswerer) -> None:
     with pytest.raises(ImageError):
         answerer.look(b"no picture")

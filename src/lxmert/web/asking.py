@@ -12,7 +12,7 @@ from lxmert.explain import explain
 from lxmert.inference.object_detection import DetectionResult, detect_objects
 from lxmert.inference.predictor import LxmertPredictor
 from lxmert.scenes import sample
-from lxmert.texts import unknown_words
+from lxmert.texts import read_part, unknown_words
 from lxmert.vision.images import ImageSource
 
 _SUGGESTED_QUESTIONS = 6
@@ -39,7 +39,7 @@ class Reply:
     Attributes:
         answers: the most probable answers, best first.
         drawing: the explanation of one answer.
-        notes: what the reader should know: words outside the vocabulary, the true answer.
+        notes: what the reader should know: words that were not read or not known, the true answer.
     """
 
     answers: tuple[Answer, ...]
@@ -116,8 +116,11 @@ class PictureAnswerer:
         notes = []
         if not picture.detection.objects:
             notes.append("No objects found: the answer is based on the question alone.")
-        unknown = unknown_words(self._predictor.processor.tokenizer, question)
-        if unknown:
+        processor = self._predictor.processor
+        part = read_part(processor.tokenizer, question, processor.max_text_length)
+        if part is not None:
+            notes.append(f"The question is too long; the model read {part!r}.")
+        if unknown := unknown_words(processor.tokenizer, question if part is None else part):
             words = ", ".join(map(repr, unknown))
             notes.append(f"Not in the model's vocabulary: {words}. The answer is a guess.")
         if (truth := picture.true_answers.get(question)) is not None:
