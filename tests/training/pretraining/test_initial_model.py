@@ -77,6 +77,21 @@ def test_pretrained_model_may_lack_heads_but_not_encoder_weights(
         build_pretraining_model(pretrained("lxmert.pooler."), tokenizer, ANSWERS, WEIGHTS, FEATURES)
 
 
+@pytest.mark.parametrize(("field", "head"), [("num_object_labels", "obj"), ("num_attr_labels", "attr")])
+def test_pretrained_object_head_is_kept_unless_the_data_have_more_classes(
+    pretrained: Callable[..., PretrainModelSection], tokenizer: LxmertTokenizerFast, field: str, head: str
+) -> None:
+    section = pretrained()
+    name = f"obj_predict_head.decoder_dict.{head}.weight"
+    weights = load_file(Path(section.from_pretrained or "") / "model.safetensors")[name]
+    for classes, is_kept in ((SIZES[field] - 1, True), (SIZES[field], True), (SIZES[field] + 1, False)):
+        sizes = FEATURES | {field: classes}
+        model, origin = build_pretraining_model(section, tokenizer, ANSWERS, WEIGHTS, sizes)
+        assert getattr(model.config, field) == max(classes, SIZES[field])
+        assert origin["begun_anew"] == ([] if is_kept else ["obj_predict_head"])
+        assert not is_kept or torch.equal(model.state_dict()[name], weights)
+
+
 def test_pretrained_half_precision_weights_are_trained_in_float32(
     pretrained: Callable[..., PretrainModelSection], tokenizer: LxmertTokenizerFast
 ) -> None:

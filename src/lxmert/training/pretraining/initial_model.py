@@ -20,6 +20,8 @@ from lxmert.weights.report import load_with_report
 # The parts that may be initialised anew, because the model was trained on other tasks before.
 _HEADS = ("cls.", "obj_predict_head.", "answer_head.", "place_predict_head.")
 
+_CLASS_COUNTS = {"num_object_labels", "num_attr_labels"}
+
 
 def build_pretraining_tokenizer(
     section: PretrainModelSection, *, lower_case: bool
@@ -107,8 +109,12 @@ def _load_pretrained(
             f"{name} takes {config.visual_feat_dim} features per object, but the data have "
             f"{required['visual_feat_dim']}; use the features that it was trained with"
         )
-    # Its heads are kept, even those of tasks that are not learned now.
-    config.update({field: value for field, value in required.items() if value is not False})
+    # Its heads are kept, even those of tasks that are not learned now, and those with more classes than occur
+    # in the data: features without names show only the classes of their objects.
+    updates = {field: value for field, value in required.items() if value is not False}
+    for field in _CLASS_COUNTS & updates.keys():
+        updates[field] = max(updates[field], getattr(config, field))
+    config.update(updates)
     model, report = load_with_report(
         LxmertInPreTraining, folder, config=config, predicts_places=weights["places"] > 0, dtype=torch.float32
     )
