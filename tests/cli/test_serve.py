@@ -8,10 +8,19 @@ import pytest
 
 from tests.command_line import CommandLine
 
+# A process started in the background may ignore Ctrl-C, and so would its children.
+COMMAND = """
+import signal
+from lxmert.cli.main import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(["serve"])
+"""
+
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_page_is_served_until_the_command_is_ended(number: signal.Signals, status: int) -> None:
-    command = [sys.executable, "-m", "lxmert", "serve"]
+    command = [sys.executable, "-c", COMMAND]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()
