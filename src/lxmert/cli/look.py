@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lxmert.cli.image_session import ImageArgument
 from lxmert.errors import one_line
 
 if TYPE_CHECKING:
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def look(
-    image: Annotated[
-        str,
-        typer.Argument(help="Picture: an image file that Pillow can read, or its URL.", show_default=False),
-    ],
+    image: ImageArgument,
     detector: Annotated[
         str,
         typer.Option(

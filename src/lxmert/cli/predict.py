@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lxmert.cli.common_options import QuietOption
 from lxmert.cli.interrupts import report_interrupted
 from lxmert.cli.task_models import (
     BatchSizeOption,
@@ -46,7 +47,7 @@ def predict(
             help="Replace an existing file, and start over instead of continuing an earlier run.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide the progress bars.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Answer the questions of a split and write a submission file for the leaderboard.
 

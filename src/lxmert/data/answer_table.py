@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.json_files import JsonRecord, read_json
+from lxmert.data.labels import merge_answers
 from lxmert.errors import DataError, VocabularyError
 
 _ARTICLES = ("a ", "an ", "the ")
@@ -87,17 +88,15 @@ class AnswerTable:
                 True: one overwrites the others, as in the original code: the last that is not in the
                 table's spelling, else the one that is.
         """
-        rewritten: dict[str, float] = {}
-        respelled: dict[str, float] = {}
-        for answer, score in label.items():
-            spelled = normalise_table_answer(answer)
-            if spelled not in self.vocabulary:
-                continue
-            if overwrite and spelled != answer:
-                respelled[spelled] = score
-            else:
-                rewritten[spelled] = min(1.0, rewritten[spelled] + score) if spelled in rewritten else score
-        return rewritten | respelled
+        spellings = {answer: normalise_table_answer(answer) for answer in label}
+        known = {answer: score for answer, score in label.items() if spellings[answer] in self.vocabulary}
+        if not overwrite:
+            return merge_answers(known, spellings.__getitem__)
+        kept = {answer: score for answer, score in known.items() if spellings[answer] == answer}
+        respelled = {
+            spellings[answer]: score for answer, score in known.items() if spellings[answer] != answer
+        }
+        return kept | respelled
 
     @classmethod
     def load(cls, path: str | Path, *, qa_sets: Collection[str] | None = None) -> "AnswerTable":

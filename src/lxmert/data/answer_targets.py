@@ -11,6 +11,7 @@ import numpy as np
 
 from lxmert.data.answer_table import normalise_table_answer
 from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.labels import merge_answers
 from lxmert.data.masking import RandomStream, random_generator
 from lxmert.data.task_examples import IGNORED_LABEL
 
@@ -51,11 +52,9 @@ class AnswerTargets:
             if not label:  # Most sentences are not questions.
                 counts.append(0)
                 continue
-            known_scores: dict[int, float] = {}
-            for answer, score in label.items():
-                number = class_id(answer)
-                if number is not None and score > 0:
-                    known_scores[number] = min(1.0, known_scores.get(number, 0.0) + score)
+            # A score of 0 is no answer.
+            given = {answer: score for answer, score in label.items() if score > 0}
+            known_scores = merge_answers(given, class_id)
             ids += known_scores
             scores += known_scores.values()
             counts.append(len(known_scores))

@@ -16,7 +16,7 @@ from typing import Any, overload
 from lxmert.answers import validate_answers, write_answers
 from lxmert.data.answer_normalisation import normalise_answer, normalise_raw_answer
 from lxmert.data.json_files import read_json
-from lxmert.data.labels import annotator_score
+from lxmert.data.labels import annotator_score, merge_answers
 from lxmert.data.vqa import VqaExample
 from lxmert.errors import DataError, VocabularyError
 
@@ -125,11 +125,9 @@ class AnswerVocabulary(Sequence[str]):
         Scores of spellings of the same class are added up, to at most 1 (in the original code the last one
         overwrote the others, which loses annotators). Unknown answers are left out.
         """
-        merged: dict[int, float] = {}
-        for answer, score in scores.items():
-            label = self.label(normalise_raw_answer(answer) if normalise else answer)
-            if label is not None:
-                merged[label] = min(1.0, merged.get(label, 0.0) + float(score))
+        merged = merge_answers(
+            scores, lambda answer: self.label(normalise_raw_answer(answer) if normalise else answer)
+        )
         return dict(sorted(merged.items()))
 
     def coverage(self, examples: Iterable[VqaExample], *, normalise: bool = False) -> AnswerCoverage:

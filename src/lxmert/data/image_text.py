@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lxmert.data.answer_table import normalise_table_answer
+from lxmert.data.labels import best_answer, merge_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,5 @@ class ImageText:
 
         Scores of the same answer in several spellings add up. None if there is no answer.
         """
-        scores: dict[str, float] = {}
-        for answer, score in (self.answers or {}).items():
-            spelled = normalise_table_answer(answer)
-            scores[spelled] = min(1.0, scores.get(spelled, 0.0) + score)
-        return max(scores, key=scores.__getitem__, default=None)
+        scores = merge_answers(self.answers or {}, normalise_table_answer)
+        return best_answer(scores) if scores else None

@@ -1,13 +1,16 @@
 """Labels `{answer: score}`, from a file or from annotators' answers, and questions that have them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lxmert.data.interning import StringInterner
 from lxmert.data.json_files import JsonRecord
 from lxmert.errors import DataError
 
 Label = Mapping[str, float]
+
+_Merged = TypeVar("_Merged", bound=Hashable)
 
 # Scores are sums of tenths or thirds, sometimes in float32; those above 1 by less than this become 1.
 _ROUNDING = 1e-6
@@ -25,6 +28,24 @@ def annotator_score(annotators: int) -> float:
 def best_answer(label: Label) -> str:
     """The answer with the highest score, the first of equals; `label` must not be empty."""
     return max(label, key=lambda answer: label[answer])
+
+
+def merge_answers(label: Label, merge_as: Callable[[str], _Merged | None]) -> dict[_Merged, float]:
+    """Scores of a label by what its answers become, such as one spelling or a class id.
+
+    Args:
+        label: answers and scores.
+        merge_as: what an answer becomes; None leaves it out.
+
+    Returns:
+        The scores in the order of the label; those of answers that become the same add up, to at most 1.
+    """
+    merged: dict[_Merged, float] = {}
+    for answer, score in label.items():
+        key = merge_as(answer)
+        if key is not None:
+            merged[key] = min(1.0, merged.get(key, 0.0) + score)
+    return merged
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,6 @@ from transformers import TrainerCallback
 _BATCHES_PER_GROUP = 50
 
 
-def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Indices of examples in batches of similar length, which need little padding."""
-    order = torch.argsort(torch.tensor(lengths), stable=True)
-    return [part.tolist() for part in order.split(batch_size)]
-
-
 class ShuffledSampler(Sampler[int]):
     """All examples once per epoch in random order, optionally grouped by length.
 

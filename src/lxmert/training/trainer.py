@@ -4,12 +4,11 @@ Shapes: N validation examples, L losses.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
 from lxmert.training.base_trainer import GlobalBatchTrainer
@@ -18,8 +17,9 @@ from lxmert.training.log_history import ACCURACY, FAMILY_PREFIX, accuracy_per_fa
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder
-from lxmert.training.sampling import ShuffledSampler, batches_by_length
+from lxmert.training.sampling import ShuffledSampler
 from lxmert.training.tasks import PreparedTask
+from lxmert.training.validation_batches import validation_batches
 
 # The losses of the tasks' heads; others are means over objects.
 _EXAMPLE_LOSSES = ("qa", "pair")
@@ -91,7 +91,14 @@ class FinetuneTrainer(GlobalBatchTrainer):
         labels = torch.zeros(len(self._prepared.validation), dtype=torch.int64)
         sums = torch.zeros(2, len(self.loss_names), dtype=torch.float64)
         try:
-            for rows, batch in self._validation_batches():
+            for rows, batch in validation_batches(
+                self._prepared.validation,
+                self._prepared.collate_validation,
+                self.args.per_device_eval_batch_size,
+                rank=self.args.process_index,
+                ranks=self.args.world_size,
+                loader_processes=self.args.dataloader_num_workers,
+            ):
                 batch = self._prepare_inputs(batch)
                 with self.compute_loss_context_manager():
                     outputs = model(**batch)
@@ -110,20 +117,6 @@ class FinetuneTrainer(GlobalBatchTrainer):
         metrics = {"loss": float((sums[0] / sums[1].clamp(min=1)).sum()), ACCURACY: report.accuracy}
         metrics |= {f"{FAMILY_PREFIX}{name}": value for name, value in report.per_family.items()}
         return self.log_evaluation(metrics | {"runtime": time.perf_counter() - start})
-
-    def _validation_batches(self) -> Iterator[tuple[list[int], dict[str, Any]]]:
-        """This process's share of the batches, with the indices of their examples."""
-        batches = batches_by_length(self._prepared.validation.lengths, self.args.per_device_eval_batch_size)
-        own_batches = batches[self.args.process_index :: self.args.world_size]
-        loader = DataLoader(
-            self._prepared.validation,
-            batch_sampler=own_batches,
-            collate_fn=self._prepared.collate_validation,
-            num_workers=self.args.dataloader_num_workers,
-            # Its own generator, so that validation does not affect the random numbers of training.
-            generator=torch.Generator().manual_seed(0),
-        )
-        return zip(own_batches, loader, strict=True)
 
 
 def collect_metrics(state: Any, metadata: dict[str, Any]) -> dict[str, Any]:

@@ -122,9 +122,18 @@ def as_boxes_list(boxes: BoxesLike | Sequence[BoxesLike], images: int) -> list[T
         RegionsError: not as many sets as images, or a set that is not (N, 4) numbers.
     """
     sets: list[Any] = [boxes] if _is_one_set(boxes, images) else list(boxes)
+    check_one_set_per_image(sets, images)
+    return [as_boxes(boxes_of_image) for boxes_of_image in sets]
+
+
+def check_one_set_per_image(sets: Sequence[Any], images: int) -> None:
+    """Check that there is one set of boxes for each image.
+
+    Raises:
+        RegionsError: there are more or fewer.
+    """
     if len(sets) != images:
         raise RegionsError(f"{len(sets)} sets of boxes for {images} images; expected one (N, 4) set for each")
-    return [as_boxes(boxes_of_image) for boxes_of_image in sets]
 
 
 def _is_one_set(boxes: Any, images: int) -> bool:

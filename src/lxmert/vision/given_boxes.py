@@ -10,7 +10,7 @@ from PIL import Image
 
 from lxmert.errors import RegionsError
 from lxmert.vision.extractor import BoxEncoder
-from lxmert.vision.geometry import BoxesLike, validate_given_boxes
+from lxmert.vision.geometry import BoxesLike, check_one_set_per_image, validate_given_boxes
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 
@@ -57,11 +57,7 @@ class GivenBoxes:
                 "image (--boxes FILE on the command line)"
             )
         rgb_images = as_rgb_list(images)
-        if len(boxes_xyxy_px) != len(rgb_images):
-            raise RegionsError(
-                f"{len(boxes_xyxy_px)} sets of boxes for {len(rgb_images)} images; "
-                "expected one (N, 4) set each"
-            )
+        check_one_set_per_image(boxes_xyxy_px, len(rgb_images))
         return [
             encode_given_boxes(self, image, boxes)
             for image, boxes in zip(rgb_images, boxes_xyxy_px, strict=True)

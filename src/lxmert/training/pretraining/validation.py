@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from lxmert.data.pretraining_dataset import PretrainingDataset
-from lxmert.training.sampling import batches_by_length
+from lxmert.training.validation_batches import validation_batches
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,11 @@ class ValidationData:
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         """This process's batches: the examples' indices in the data set (B,), and the batch."""
-        parts = batches_by_length(self.dataset.lengths, self.batch_size)[rank::ranks]
-        loader = DataLoader(
+        return validation_batches(
             self.dataset,
-            batch_sampler=parts,
-            collate_fn=self.collate,
-            num_workers=self.loader_processes,
-            # Its own generator, so that validation does not affect the random numbers of training.
-            generator=torch.Generator().manual_seed(0),
+            self.collate,
+            self.batch_size,
+            rank=rank,
+            ranks=ranks,
+            loader_processes=self.loader_processes,
         )
-        yield from zip(map(torch.tensor, parts), loader, strict=True)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lxmert.errors import ConfigurationError, RegionsError, WeightsError
+from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.faster_rcnn.extraction_settings import DTYPES, ExtractionSettings
 from lxmert.vision.faster_rcnn.folding import fold_detector
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
@@ -27,7 +27,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
     to_network_pixels,
 )
 from lxmert.vision.faster_rcnn.selection import Detections, label_given_boxes, select_detections
-from lxmert.vision.geometry import BoxesLike, validate_given_boxes
+from lxmert.vision.geometry import BoxesLike, check_one_set_per_image, validate_given_boxes
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 from lxmert.weights.fingerprint import check_weights_hash, hash_weights
@@ -151,12 +151,9 @@ class FasterRcnnExtractor:
             RegionsError: not one set of boxes per image, or a box that is not inside its image.
         """
         upright = as_rgb_list(images)
-        if boxes_xyxy_px is not None and len(boxes_xyxy_px) != len(upright):
-            raise RegionsError(
-                f"{len(boxes_xyxy_px)} sets of boxes for {len(upright)} images; expected one (N, 4) set each"
-            )
         given: list[Tensor | None] = [None] * len(upright)
         if boxes_xyxy_px is not None:
+            check_one_set_per_image(boxes_xyxy_px, len(upright))
             pairs = zip(boxes_xyxy_px, upright, strict=True)
             given = [validate_given_boxes(boxes, (image.height, image.width)) for boxes, image in pairs]
         found: dict[int, Regions] = {}
