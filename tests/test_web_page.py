@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from lxmert.scenes import sample
-from lxmert.web import page
+from lxmert.web import page, serving
 
 TEXT = (Path(__file__).parents[1] / "docs" / "web.md").read_text(encoding="utf-8")
 
@@ -22,6 +22,6 @@ def test_python_runs_as_written(tmp_path: Path) -> None:
 
 
 def test_limits_are_those_of_the_page() -> None:
-    assert f"up to {page._MAX_UPLOAD.removesuffix('mb')} MB" in TEXT
+    assert f"up to {serving._MAX_UPLOAD.removesuffix('mb')} MB" in TEXT
     assert "deleted after an hour" in TEXT
     assert page._KEPT_S == 60 * 60

@@ -1,5 +1,6 @@
 """The page as a browser or a program uses it, over HTTP."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from PIL import Image
 from lxmert import LxmertPredictor
 from lxmert.scenes import sample
 from lxmert.web.asking import PictureAnswerer
-from lxmert.web.page import build_page, serving
+from lxmert.web.page import build_page
+from lxmert.web.serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,63 @@ def test_new_picture_offers_questions_with_true_answers(visitor: Client) -> None
     assert len(suggested(suggestions)) == 6
     notes, *_ = visitor.predict(suggested(suggestions)[0], "attention", api_name="/ask")
     assert notes.startswith("True answer: ")
+
+
+class BrowserTab:
+    """Triggers the page's own events, which programs do not see."""
+
+    def __init__(self, address: str) -> None:
+        self._api = f"{address}gradio_api/"
+        self.config = httpx.get(f"{address}config").json()
+
+    def element(self, label: str) -> int:
+        labels = {item["props"].get("label"): item["id"] for item in self.config["components"]}
+        return labels[label]
+
+    def trigger(self, element: int, event: str, values: list[Any], chosen: str | None = None) -> list[Any]:
+        """The new values of elements after an event whose inputs have these values, None for those kept."""
+        [index] = [
+            number
+            for number, function in enumerate(self.config["dependencies"])
+            if [element, event] in function["targets"]
+        ]
+        event_data = {"index": 0, "value": chosen}
+        body = {"data": values, "fn_index": index, "session_hash": "tab", "event_data": event_data}
+        httpx.post(f"{self._api}queue/join", json=body).raise_for_status()
+        stream = httpx.get(f"{self._api}queue/data", params={"session_hash": "tab"}, timeout=60).text
+        messages = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
+        [done] = [message for message in messages if message["msg"] == "process_completed"]
+        assert done["success"], done
+        return done["output"]["data"]
+
+
+def test_answers_are_explained_for_the_question_that_they_answer(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab = BrowserTab(address)
+    button = next(item["id"] for item in tab.config["components"] if item["type"] == "button")
+    tab.trigger(button, "click", [])
+    tab.trigger(tab.element("Question"), "submit", [None, "How many stars are there?", "attention"])
+    asked = list[tuple[str, str, str | None]]()
+    whole = PictureAnswerer.ask
+
+    def ask(
+        self: PictureAnswerer, picture: Any, question: str, *, method: str, answer: str | None = None
+    ) -> Any:
+        asked.append((question, method, answer))
+        return whole(self, picture, question, method=method, answer=answer)
+
+    monkeypatch.setattr(PictureAnswerer, "ask", ask)
+    # The box may have other text by now, so it is no input of these events.
+    tab.trigger(tab.element("Explained by"), "input", [None, None, "gradient"])
+    tab.trigger(
+        tab.element("Answers: choose one to have it explained"), "select", [None, None, "removal"], "3"
+    )
+    question = "How many stars are there?"
+    assert asked == [(question, "gradient", None), (question, "removal", "3")]
+    tab.trigger(button, "click", [])
+    tab.trigger(tab.element("Explained by"), "input", [None, None, "removal"])
+    assert len(asked) == 2
 
 
 def test_question_without_a_picture_is_refused(visitor: Client) -> None:

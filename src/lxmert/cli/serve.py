@@ -31,7 +31,8 @@ def serve(
     """Serve a web page where pictures are asked about: objects, answers and explanations."""
     from lxmert.inference.predictor import LxmertPredictor
     from lxmert.web.asking import PictureAnswerer
-    from lxmert.web.page import build_page, serving
+    from lxmert.web.page import build_page
+    from lxmert.web.serving import serving
 
     predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
     page = build_page(PictureAnswerer(predictor, knows_scenes=model == "scenes"))

@@ -5,8 +5,7 @@ All state of a visit is one `Picture`, which Gradio keeps.
 
 import functools
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,8 +21,7 @@ R = TypeVar("R")
 
 _KEPT_S = 3600
 """Uploaded pictures and the state of a visit are deleted after an hour."""
-_MAX_VISITS = 200
-_MAX_UPLOAD = "32mb"
+_SWEEP_S = 60
 _MAX_CHARACTERS = 300
 _HEIGHT_PX = 480
 
@@ -41,9 +39,10 @@ def build_page(answerer: PictureAnswerer) -> gr.Blocks:
     """Build the page: `serving` shows it, and so does whatever else takes Gradio's `Blocks`."""
     visit = _Visit(answerer)
     is_scenes = answerer.knows_scenes
-    with gr.Blocks(title="LXMERT", analytics_enabled=False, delete_cache=(_KEPT_S, _KEPT_S)) as page:
+    with gr.Blocks(title="LXMERT", analytics_enabled=False, delete_cache=(_SWEEP_S, _KEPT_S)) as page:
         gr.Markdown(f"{_INTRODUCTION} {_SCENES_NOTE if is_scenes else ''}")
         picture = gr.State(time_to_live=_KEPT_S)
+        answered = gr.State(time_to_live=_KEPT_S)  # the question of the answers shown
         with gr.Row():
             with gr.Column():
                 image = gr.Image(label="Picture", sources=["upload", "clipboard"], height=420)
@@ -62,52 +61,20 @@ def build_page(answerer: PictureAnswerer) -> gr.Blocks:
                 method = gr.Radio(list(METHODS), value="relevance", label="Explained by")
             explanation = _drawing("What the answer rests on")
 
-        found = [picture, objects, suggestions, notes, answers, explanation]
-        asked, replied = [picture, question, method], [notes, answers, explanation]
+        replied = [answered, notes, answers, explanation]
+        found = [picture, objects, suggestions, *replied]
+        asked, asked_before = [picture, question, method], [picture, answered, method]
         image.upload(visit.find_objects, image, found, api_name="find_objects")
         image.clear(visit.forget, None, found, api_visibility="private")
         new.click(visit.draw, None, [image, question, *found], api_name="new_picture")
         question.submit(visit.ask, asked, replied, api_name="ask")
         suggestion = suggestions.click(lambda row: row[0], suggestions, question, api_visibility="private")
         suggestion.then(visit.ask, asked, replied, api_visibility="private")
-        method.input(visit.ask_again, asked, replied, api_visibility="private")
-        answers.select(visit.explain, asked, explanation, api_visibility="private")
+        method.input(visit.ask_again, asked_before, replied, api_visibility="private")
+        answers.select(visit.explain, asked_before, explanation, api_visibility="private")
         if is_scenes:
             page.load(visit.draw, None, [image, question, *found], api_visibility="private")
     return page
-
-
-@contextmanager
-def serving(page: gr.Blocks, *, host: str, port: int | None, open_browser: bool) -> Iterator[str]:
-    """Serve a page as long as the context lasts; yields its address.
-
-    Args:
-        page: the result of `build_page`.
-        host: address to listen on; "127.0.0.1" is this computer alone.
-        port: number, or None for the first free one from 7860.
-        open_browser: whether to show the page in the user's browser.
-
-    Raises:
-        OSError: the port is taken.
-    """
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        inbrowser=open_browser,
-        prevent_thread_lock=True,
-        quiet=True,
-        show_error=True,
-        share=False,
-        ssr_mode=False,
-        enable_monitoring=False,
-        footer_links=[],
-        max_file_size=_MAX_UPLOAD,
-        state_session_capacity=_MAX_VISITS,
-    )
-    try:
-        yield address
-    finally:
-        page.close(verbose=False)
 
 
 def _errors_shown(function: Callable[P, R]) -> Callable[P, R]:
@@ -148,17 +115,17 @@ class _Visit:
     def ask(self, picture: Picture | None, question: str, method: str) -> list[Any]:
         reply = self._answerer.ask(_given(picture), question, method=method)
         probabilities = {answer.text or _EMPTY_ANSWER: answer.probability for answer in reply.answers}
-        return ["  \n".join(reply.notes), probabilities, reply.drawing]
+        return [question, "  \n".join(reply.notes), probabilities, reply.drawing]
 
-    def ask_again(self, picture: Picture | None, question: str, method: str) -> list[Any]:
-        return self.ask(picture, question, method) if picture and question else [gr.skip()] * 3
+    def ask_again(self, picture: Picture | None, answered: str | None, method: str) -> list[Any]:
+        return [gr.skip()] * 4 if answered is None else self.ask(picture, answered, method)
 
     @_errors_shown
     def explain(
-        self, picture: Picture | None, question: str, method: str, chosen: gr.SelectData
+        self, picture: Picture | None, answered: str, method: str, chosen: gr.SelectData
     ) -> Image.Image:
         answer = "" if chosen.value == _EMPTY_ANSWER else chosen.value
-        return self._answerer.ask(_given(picture), question, method=method, answer=answer).drawing
+        return self._answerer.ask(_given(picture), answered, method=method, answer=answer).drawing
 
 
 def _given(picture: R | None) -> R:
@@ -171,7 +138,7 @@ def _show(picture: Picture | None) -> list[Any]:
     """Show a picture's objects and the questions that come with it; what was said before is removed."""
     samples = [[text] for text in picture.true_answers] if picture else []
     suggestions = gr.Dataset(samples=samples, visible=bool(samples))
-    return [picture, picture and picture.detection.draw(), suggestions, "", None, None]
+    return [picture, picture and picture.detection.draw(), suggestions, None, "", None, None]
 
 
 def _drawing(label: str) -> gr.Image:

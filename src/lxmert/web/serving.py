@@ -1,0 +1,79 @@
+"""Serves a page of Gradio's on this computer or in its network."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gradio as gr
+
+from lxmert.errors import InputError
+
+_MAX_VISITS = 200
+_MAX_UPLOAD = "32mb"
+
+
+@contextmanager
+def serving(page: gr.Blocks, *, host: str, port: int | None, open_browser: bool) -> Iterator[str]:
+    """Serve a page as long as the context lasts; yields its address.
+
+    Args:
+        page: the result of `build_page`.
+        host: address or name to listen on; "127.0.0.1" is this computer alone.
+        port: number, or None for the first free one from 7860.
+        open_browser: whether to show the page in the user's browser.
+
+    Raises:
+        InputError: the host is not an address of this computer, or the port is taken.
+    """
+    _check_address(host.strip("[]"), port)
+    if ":" in host:
+        host = f"[{host.strip('[]')}]"  # IPv6 in a URL
+    with _no_proxy_for(host):
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=open_browser,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=True,
+            share=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            footer_links=[],
+            max_file_size=_MAX_UPLOAD,
+            state_session_capacity=_MAX_VISITS,
+        )
+    try:
+        yield address
+    finally:
+        page.close(verbose=False)
+
+
+def _check_address(host: str, port: int | None) -> None:
+    # Gradio would try a hundred ports, each for seconds, and then call them taken.
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            if os.name == "posix":  # Windows would allow ports in use, others those just given back.
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        place = host if port is None else f"{host}, port {port}"
+        raise InputError(f"cannot listen on {place}: {error.strerror}") from error
+
+
+@contextmanager
+def _no_proxy_for(host: str) -> Iterator[None]:
+    """Have requests to a host sent directly: Gradio asks its own server whether it is up."""
+    names = "no_proxy", "NO_PROXY"
+    before = {name: os.environ.get(name) for name in names}
+    direct = filter(None, (*before.values(), host.strip("[]"), "localhost"))
+    os.environ.update(dict.fromkeys(names, ",".join(direct)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
