@@ -15,8 +15,8 @@ from lxmert.inference.exporting import exporter, onnx_files
 from lxmert.inference.exporting.exporter import ExportOptions, export_model
 from lxmert.inference.exporting.folder import check_folder
 from lxmert.inference.exporting.onnx_files import require_onnx
-from lxmert.inference.exporting.parity import ParityCheck
-from lxmert.inference.exporting.signature import Batch, ScoringModule, export_signature, random_batch
+from lxmert.inference.exporting.parity import ModelScorer, ParityCheck
+from lxmert.inference.exporting.signature import Batch, export_signature, random_batch
 from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
 from tests.inference.exporting.conftest import ANSWERS, FEW_LAYERS, small_model, small_processor
 from tests.model.small import small_config
@@ -37,11 +37,10 @@ def stub_export(
     model = model or small_model()
 
     def run(path: Path) -> Callable[[Batch], Batch]:
-        module = ScoringModule(model, export_signature(model))
+        scorer = ModelScorer(model, export_signature(model))
 
-        @torch.no_grad()
         def scores(batch: Batch) -> Batch:
-            return {name: change(values) for name, values in module(**batch).items()}
+            return {name: change(values) for name, values in scorer(batch).items()}
 
         return scores
 

@@ -175,7 +175,9 @@ def test_int8_onnx_is_smaller_and_near_float32_scores(
         "parity.json",
     ]
     assert json.loads((tmp_path / "out" / "export.json").read_text())["int8"] is True
-    assert "ONNX Runtime (operator set 20), 8-bit weights, " in (tmp_path / "out" / "README.md").read_text()
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "ONNX Runtime (operator set 20), 8-bit weights, " in readme
+    assert "the scores of an example vary somewhat with the\nother examples" in readme
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(tmp_path / "out" / "model.onnx").graph
     kinds = [node.op_type for node in graph.node]
@@ -191,6 +193,19 @@ def test_int8_onnx_is_smaller_and_near_float32_scores(
     with torch.no_grad():
         expected = onnx_export.model(**inputs).question_answering_score
     assert np.abs(run_onnx(tmp_path / "out", inputs) - expected.numpy()).max() < 1.0
+
+
+@pytest.mark.parametrize("junk", [1e5, np.nan])
+def test_contents_of_hidden_objects_do_not_change_int8_scores(
+    junk: float, onnx_export: Exported, tmp_path: Path
+) -> None:
+    onnx_files.write_int8(onnx_export.folder / "model.onnx", tmp_path / "model.onnx")
+    inputs = batch_of((3, 7, 5))
+    inputs["visual_attention_mask"][1, 2:] = 0
+    first = run_onnx(tmp_path, inputs)
+    inputs["visual_feats"][1, 3] = junk
+    inputs["visual_pos"][1, 2] = junk
+    np.testing.assert_array_equal(run_onnx(tmp_path, inputs), first)
 
 
 def test_onnx_scorer_runs_with_given_number_of_threads(onnx_export: Exported) -> None:

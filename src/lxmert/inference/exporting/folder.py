@@ -139,6 +139,10 @@ import torch
 model = torch.export.load("{file}").module()
 {first} = model(**inputs)["{first}"]  # inputs: tensors by name"""
 
+_INT8_NOTE = """
+A batch shares the scales that bring its values to 8 bits: the scores of an example vary somewhat with the
+other examples and with the padding."""
+
 _FILE_DESCRIPTIONS = {
     SETTINGS_FILE: "names, types and shapes of inputs and outputs; longest text; versions",
     PARITY_FILE: "how closely the file agrees with the model, and on which inputs",
@@ -172,7 +176,7 @@ def write_readme(folder: Path, settings: dict[str, Any], parity: list[str]) -> N
         inputs=_table_rows(settings["inputs"]),
         outputs=_table_rows(settings["outputs"]),
         example=(_ONNX_EXAMPLE if onnx else _TORCH_EXAMPLE).format(file=settings["file"], first=first),
-        parity="\n".join(f"- {line}" for line in parity),
+        parity="\n".join([*(f"- {line}" for line in parity), *([_INT8_NOTE] if settings["int8"] else [])]),
     )
     (folder / README_FILE).write_text(text, encoding="utf-8")
 

@@ -74,7 +74,7 @@ def write_onnx(model: PreTrainedModel, signature: Signature, path: Path) -> None
 def write_int8(source: Path, path: Path) -> None:
     """Write an ONNX file again, with the weights of its matrix products in 8 bits, one scale per column.
 
-    What they are multiplied with is brought to 8 bits when it runs, with a scale of its own each time.
+    What they are multiplied with is brought to 8 bits when it runs, with one scale for a whole batch.
 
     Args:
         source: a file of `write_onnx`.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lxmert.inference.exporting.signature import Batch, ScoringModule, Signature, random_batch
+from lxmert.inference.exporting.signature import OBJECTS, Batch, ScoringModule, Signature, random_batch
 
 TOLERANCE = 1e-4
 """The largest difference in float32, as a share of the largest value (of 1 where that is smaller).
@@ -150,7 +150,9 @@ class ModelScorer:
     """
 
     def __init__(self, model: PreTrainedModel, signature: Signature) -> None:
-        self._module = ScoringModule(model, signature)
+        # The states of hidden objects, which an encoder gives too, equal the file's if both clear them.
+        gives_objects = any(OBJECTS in spec.shape for spec in signature.outputs)
+        self._module = ScoringModule(model, signature, clears_hidden=gives_objects)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Batch:

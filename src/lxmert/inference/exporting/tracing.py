@@ -52,9 +52,8 @@ def trace_model(model: PreTrainedModel, signature: Signature, *, attention: str)
     }
     inputs = random_batch(signature, model, sizes, torch.Generator().manual_seed(0))
     with torch.no_grad(), attention_implementation(model, attention), silence_exporters():
-        program = torch.export.export(
-            ScoringModule(model, signature), (), kwargs=inputs, dynamic_shapes=shapes, strict=False
-        )
+        module = ScoringModule(model, signature, clears_hidden=True)
+        program = torch.export.export(module, (), kwargs=inputs, dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes:
         for origin in _SOURCE_METADATA:
             node.meta.pop(origin, None)
