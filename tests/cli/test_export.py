@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from lxmert.cli import export as cli_export
+from lxmert.inference.exporting import exporter
+from lxmert.inference.exporting.exporter import ExportReport
+from lxmert.inference.exporting.parity import Parity, ParityCheck
 from tests.command_line import CommandLine
 from tests.inference.exporting.conftest import small_model, small_processor
+
+WARNING = "warning: 8-bit weights change more than 1 % of the answers"
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -82,3 +88,32 @@ def test_pretraining_model_exports_without_task_and_rejects_check(
     assert (tmp_path / "deep" / "out" / "tokenizer.json").is_file()
     code, output = run(capsys, model, "-o", str(tmp_path / "other"), "--format", "torch", "--check", model)
     assert (code, "this model has none" in output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("random", "questions", "warning"),
+    [
+        (98, None, " to random inputs; omit --int8, or measure the effect on real questions with --check"),
+        (98, 99, None),
+        (99, 98, "; omit --int8"),
+    ],
+)
+def test_warning_about_8_bits_judges_by_questions_of_check(
+    random: int,
+    questions: int | None,
+    warning: str | None,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With figures in place of an export, which takes long."""
+    pytest.importorskip("onnxscript")
+    equal = [random] if questions is None else [random, questions]
+    report = ExportReport(tmp_path, int8=[Parity("rows", answers=100, equal_answers=one) for one in equal])
+    monkeypatch.setattr(exporter, "export_model", lambda *_, **__: report)
+    monkeypatch.setattr(cli_export, "_question_check", lambda *_: ParityCheck("questions", []))
+    check = [] if questions is None else ["--check", str(tmp_path)]
+    code, output = run(capsys, "scenes", "-o", str(tmp_path / "out"), "--int8", *check)
+    assert code == 0, output
+    found = [line.removeprefix(WARNING) for line in output.splitlines() if line.startswith("warning")]
+    assert found == [line for line in [warning] if line is not None]

@@ -75,17 +75,27 @@ def test_compare_counts_differences_and_equal_answers() -> None:
     assert parity.largest == {SCORES: 20.0}
 
 
-def test_report_agrees_where_99_percent_of_answers_are_equal_in_every_check() -> None:
+def scored(name: str, equal_answers: int) -> Parity:
+    return Parity(name, answers=100, equal_answers=equal_answers)
+
+
+@pytest.mark.parametrize(
+    ("random", "questions", "agrees"),
+    [(99, [], True), (98, [], False), (95, [99], True), (100, [98], False), (100, [100, 98], False)],
+)
+def test_report_judges_by_given_inputs_and_by_random_ones_without(
+    random: int, questions: list[int], agrees: bool
+) -> None:
+    int8 = [scored("21 random batches", random), *(scored("questions", equal) for equal in questions)]
+    assert ExportReport(Path("out"), float32=[], int8=int8).agrees is agrees
+
+
+def test_report_without_answers_agrees() -> None:
     both = ExportReport(
         Path("out"), float32=[Parity("rows", answers=2)], int8=[Parity("rows"), Parity("questions")]
     )
     assert both.agrees, "nothing to compare"
     assert both.lines()[-1] == "int8, questions: largest difference 0.0e+00"
-    both.int8[0].answers, both.int8[0].equal_answers = 100, 100
-    both.int8[1].answers, both.int8[1].equal_answers = 100, 99
-    assert both.agrees
-    both.int8[1].equal_answers = 98
-    assert not both.agrees
 
 
 def test_report_states_sizes_differences_and_equal_answers_of_each_check() -> None:

@@ -74,7 +74,7 @@ class ExportReport:
 
     Attributes:
         folder: where it lies.
-        float32: one comparison for each set of inputs.
+        float32: one comparison for each set of inputs, random ones first.
         int8: likewise, of the weights of 8 bits; empty without them.
     """
 
@@ -84,8 +84,11 @@ class ExportReport:
 
     @property
     def agrees(self) -> bool:
-        """False where weights of 8 bits change more than one answer in a hundred."""
-        return all(parity.agreement >= MIN_AGREEMENT for parity in self.int8)
+        """False where weights of 8 bits change more than one answer in a hundred.
+
+        Of given inputs where there are any, for random ones are a poor judge.
+        """
+        return all(parity.agreement >= MIN_AGREEMENT for parity in self.int8[1:] or self.int8)
 
     def lines(self) -> list[str]:
         """One line for each comparison."""
