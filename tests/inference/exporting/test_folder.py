@@ -28,6 +28,18 @@ def test_folder_or_file_that_is_no_export_is_never_replaced(tmp_path: Path) -> N
     check_folder(tmp_path / "new", overwrite=False)
 
 
+def test_mount_point_is_refused_also_behind_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "mounted")
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "mounted")
+    for name in ("mounted", "link"):
+        with pytest.raises(
+            ConfigurationError, match=rf"{name} is a mount point, .* choose a folder inside it"
+        ):
+            check_folder(tmp_path / name, overwrite=True)
+    check_folder(tmp_path / "mounted" / "out", overwrite=False)
+
+
 def test_atomic_folder_keeps_symlinks(tmp_path: Path) -> None:
     (tmp_path / "far" / "real").mkdir(parents=True)
     (tmp_path / "far" / "real" / "old").write_text("old")

@@ -25,8 +25,13 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder before any work, where something lies that must not be replaced.
 
     Raises:
-        ConfigurationError: it holds an export and `overwrite` is False, or anything else.
+        ConfigurationError: it holds an export and `overwrite` is False, or anything else; or it is a mount
+            point.
     """
+    if os.path.ismount(os.path.realpath(folder)):
+        raise ConfigurationError(
+            f"{folder} is a mount point, which cannot be replaced; choose a folder inside it"
+        )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / SETTINGS_FILE).is_file():
