@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,56 @@ def test_interrupted_replacement_keeps_one_complete_folder(
     with pytest.raises(KeyboardInterrupt):
         replace()
     assert [path.name for path in (tmp_path / "out").iterdir()] == [kept]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def make_remains(folder: Path, name: str, *, hours: float) -> Path:
+    """A folder beside another, last changed some hours ago."""
+    remains = folder / name
+    remains.mkdir()
+    (remains / "file").write_text(name)
+    changed = time.time() - hours * 3600
+    os.utime(remains, (changed, changed))
+    return remains
+
+
+def test_remains_of_killed_exports_are_removed(tmp_path: Path) -> None:
+    out = tmp_path / "o[u]t"
+    out.mkdir()
+    kept = [
+        make_remains(tmp_path, name, hours=hours)
+        for name, hours in (
+            (".o[u]t.partial-0a1b2c3d", 23),
+            (".other.partial-0a1b2c3e", 25),
+            (".o[u]t.partial", 25),
+        )
+    ]
+    make_remains(tmp_path, ".o[u]t.partial-0a1b2c3f", hours=25)
+    former = make_remains(tmp_path, ".o[u]t.former-0a1b2c3d", hours=0)
+    with atomic_folder(out):
+        assert former.exists(), "it may be all that is left"
+    assert sorted(tmp_path.iterdir()) == sorted([out, *kept])
+
+
+def test_folder_that_killed_export_had_moved_comes_back(tmp_path: Path) -> None:
+    make_remains(tmp_path, ".out.former-0a1b2c3d", hours=0)
+
+    def fail() -> None:
+        with atomic_folder(tmp_path / "out"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (tmp_path / "out" / "file").read_text() == ".out.former-0a1b2c3d"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_several_moved_folders_stay_until_the_next_export_is_complete(tmp_path: Path) -> None:
+    """None is known to be the right one."""
+    moved = [make_remains(tmp_path, f".out.former-0a1b2c3{digit}", hours=0) for digit in "de"]
+    with atomic_folder(tmp_path / "out"):
+        assert all(path.exists() for path in moved)
+        assert not (tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ SETTINGS_FILE = "export.json"
 PARITY_FILE = "parity.json"
 TOKENIZER_FILE = "tokenizer.json"
 README_FILE = "README.md"
+
+_MAX_EXPORT_S = 24 * 60 * 60
+"""An unfinished folder that is older belongs to no running export."""
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -57,11 +62,14 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which takes the place of `folder` when all has gone well and else vanishes.
 
+    What earlier exports left when they were killed is removed; a folder that one had moved comes back.
+
     Args:
         folder: one that `check_folder` allows.
     """
     folder = Path(os.path.realpath(folder))  # "." has no name to make others of; a link stays a link
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _recover(folder)
     # Beside it, so that on any file system the last step is a renaming.
     suffix = uuid.uuid4().hex[:8]
     partial, previous = (
@@ -73,6 +81,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             os.replace(folder, previous)
         os.replace(partial, folder)
+        for former in _folders_beside(folder, "former"):
+            shutil.rmtree(former, ignore_errors=True)
     except BaseException:
         if previous.exists() and not folder.exists():
             os.replace(previous, folder)
@@ -80,6 +90,22 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)
+
+
+def _recover(folder: Path) -> None:
+    """Bring back what a killed export to `folder` had moved away, and remove what one left unfinished."""
+    formers = _folders_beside(folder, "former")
+    if len(formers) == 1 and not folder.exists():
+        os.replace(formers[0], folder)
+    for partial in _folders_beside(folder, "partial"):
+        with suppress(FileNotFoundError):  # Another export has just finished.
+            if time.time() - partial.stat().st_mtime > _MAX_EXPORT_S:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _folders_beside(folder: Path, kind: str) -> list[Path]:
+    name = re.compile(rf"\.{re.escape(folder.name)}\.{kind}-[0-9a-f]{{8}}")
+    return [path for path in folder.parent.iterdir() if name.fullmatch(path.name)]
 
 
 def write_text_files(folder: Path, processor: LxmertProcessor) -> None:
