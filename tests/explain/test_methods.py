@@ -16,7 +16,7 @@ from lxmert import (
     LxmertTokenizerFast,
     Regions,
 )
-from lxmert.errors import ConfigurationError, InputError, TensorError, TextError
+from lxmert.errors import ConfigurationError, InputError, RegionsError, TensorError, TextError
 from lxmert.explain import METHODS, Explanation, explain
 from lxmert.explain.case import Case
 from lxmert.explain.relevance import GradientWeightedMaps, propagate_relevance, relevance
@@ -262,6 +262,17 @@ def test_image_without_objects_gives_word_weights_only(
     assert explanation.ranked_objects() == []
     assert any(explanation.word_weights)
     explanation.draw(Image.new("RGB", (91, 60)))
+
+
+def test_picture_of_another_size_is_not_drawn(
+    predictor: LxmertPredictor, picture: Image.Image, regions: Regions
+) -> None:
+    """Its light would fall beside the objects."""
+    explanation = explain(predictor, regions, QUESTION)
+    width, height = picture.size
+    found = f"is {2 * width} x {2 * height} pixels, but the objects are those of one of {width} x {height}; "
+    with pytest.raises(RegionsError, match=found):
+        explanation.draw(picture.resize((2 * width, 2 * height)))
 
 
 def test_answer_argument_explains_another_answer(predictor: LxmertPredictor, regions: Regions) -> None:

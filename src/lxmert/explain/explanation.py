@@ -10,8 +10,9 @@ from typing import Any
 from PIL import Image
 
 from lxmert.answers import Answer
+from lxmert.errors import RegionsError
 from lxmert.vision.drawing import draw_weighted
-from lxmert.vision.images import ImageSource
+from lxmert.vision.images import ImageSource, load_image
 from lxmert.vision.regions import Regions
 
 _DIGITS = 6
@@ -74,10 +75,18 @@ class Explanation:
             labels: names of the N objects.
 
         Raises:
-            RegionsError: a picture too small for the boxes, or not one label for each.
+            RegionsError: a picture of another size than that of the regions, or not one label for each.
+            ImageError: the picture cannot be read.
         """
+        picture = load_image(image)
+        height, width = self.regions.size_hw
+        if picture.size != (width, height):
+            raise RegionsError(
+                f"the picture is {picture.width} x {picture.height} pixels, but the objects are those of one "
+                f"of {width} x {height}; pass the picture that they were found in"
+            )
         return draw_weighted(
-            image,
+            picture,
             self.regions.boxes_xyxy_px,
             self.object_shares(),
             labels=labels,
