@@ -312,6 +312,15 @@ def test_draw_weighted_overlap_takes_brightness_of_higher_weight():
     assert drawn[300, 800].tolist() == [80] * 3
 
 
+@pytest.mark.parametrize("size", [(3, 333), (533, 401), (401, 533), (489, 367)])
+@pytest.mark.parametrize("thickness", [0.01, 2**-14])
+def test_draw_weighted_accepts_boxes_within_last_pixel(size, thickness):
+    """Where the enlarged image is narrower or lower by part of a pixel, and where rounding is coarser."""
+    width, height = size
+    boxes = torch.tensor([[width - thickness, 0, width, height], [0, height - thickness, width, height]])
+    assert max(draw_weighted(grey_image(width, height), boxes, [1.0, 0.5]).size) >= 560
+
+
 def test_draw_weighted_frames_no_box_of_low_weight_and_accepts_no_boxes():
     picture = Image.new("RGB", (600, 400), (200, 200, 200))
     dark = np.asarray(draw_weighted(picture, BOXES, [0.0, 0.05]))

@@ -5,6 +5,7 @@ Shapes: N boxes.
 
 from collections.abc import Sequence
 
+import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -27,6 +28,8 @@ _MAX_FRAMES = 5
 _MIN_FRAMED_WEIGHT = 0.1
 """Weight below which a box is not framed."""
 _MIN_SIDE_PX = 560
+_MIN_BOX_SIDE_PX = 0.01
+"""Narrower boxes could lose their width by rounding."""
 
 
 def draw_weighted(
@@ -62,14 +65,24 @@ def draw_weighted(
     for weight in (*weights, *(weight for _, weight in words)):
         if not -1 <= weight <= 1:
             raise RegionsError(f"a weight is {weight:g}; expected -1..1, such as fractions of the largest")
-    picture, factor = enlarge(picture, _MIN_SIDE_PX)
+    enlarged, _ = enlarge(picture, _MIN_SIDE_PX)
+    boxes, picture = _scale_boxes(boxes, picture.size, enlarged.size), enlarged
     light = [max(0.0, weight) for weight in weights]
-    lit = _dim_by_weight(picture, (boxes * factor).tolist(), light)
+    lit = _dim_by_weight(picture, boxes.tolist(), light)
     order = sorted(range(len(light)), key=lambda row: -light[row])[:_MAX_FRAMES]
     framed = [row for row in order if light[row] >= _MIN_FRAMED_WEIGHT]
     names = [labels[row] if labels is not None else "" for row in framed]
-    drawn = draw_regions(lit, boxes[framed] * factor, names, [light[row] for row in framed])
+    drawn = draw_regions(lit, boxes[framed], names, [light[row] for row in framed])
     return add_text_bar(_add_words(drawn, words), None, caption, Scale.for_image_size(drawn.size).font)
+
+
+def _scale_boxes(boxes: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
+    """Return valid boxes (N, 4) of an image of (width, height) on its enlargement, valid there too."""
+    # By each side: a side is enlarged to whole pixels, and a box in its last part could lie beyond it.
+    old, new = boxes.new_tensor(size), boxes.new_tensor(new_size)
+    starts = (boxes[:, :2] * (new / old)).minimum(new - _MIN_BOX_SIDE_PX)
+    ends = (boxes[:, 2:] * (new / old)).maximum(starts + _MIN_BOX_SIDE_PX)
+    return torch.cat([starts, ends], dim=1)
 
 
 def _dim_by_weight(image: Image.Image, boxes: list[list[float]], light: list[float]) -> Image.Image:
