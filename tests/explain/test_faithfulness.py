@@ -1,5 +1,6 @@
 """`faithfulness`: accuracy while words or objects are removed, checked by hand with a stub `Case`."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,6 +81,22 @@ def test_part_that_is_neither_words_nor_objects_is_rejected() -> None:
     part: Any = "word"
     with pytest.raises(InputError, match="part is 'word', expected words, objects"):
         faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], known_weights, part)
+
+
+@pytest.mark.parametrize(
+    "shares", [(), (1.0, 0.5, 0.0), (0.0, 0.5, 0.5), (0.0, 0.5, 50), (-0.5, 1.0), (0.0, float("nan"))]
+)
+def test_shares_that_do_not_rise_within_0_to_1_are_rejected(shares: tuple[float, ...]) -> None:
+    with pytest.raises(
+        InputError, match=re.escape(f"shares are {shares}, expected some in 0..1, each greater")
+    ):
+        faithfulness(PREDICTOR, [], known_weights, "objects", shares)
+
+
+def test_method_that_is_no_function_is_rejected() -> None:
+    method: Any = "removal"
+    with pytest.raises(InputError, match="method is 'removal', expected a function, such as METHODS"):
+        faithfulness(PREDICTOR, [], method, "objects")
 
 
 def test_explanations_of_the_embedded_model_beat_chance() -> None:

@@ -8,6 +8,7 @@ Shapes: G words, N objects, S shares, C answers.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal, get_args
 
 import torch
@@ -39,7 +40,7 @@ class Faithfulness:
     """Accuracy as more is removed.
 
     Attributes:
-        shares: S shares of the words or objects, 0..1, rising from 0 to 1.
+        shares: S shares of the words or objects, 0..1, rising.
         most_first: accuracy in 0..1 at each share, the greatest weights removed first; lower is better.
         least_first: likewise with the least weights removed first; higher is better.
     """
@@ -79,13 +80,18 @@ def faithfulness(
         questions: at least one; those whose right answer the model does not know count as wrong.
         method: one of `METHODS`' values, or any function of a `Case`.
         part: what to remove.
-        shares: shares of it to remove, rising from 0 to 1, each rounded to a whole number of items.
+        shares: shares of it to remove, rising, in 0..1, each rounded to a whole number of items. The areas
+            are those between the first and the last.
 
     Raises:
-        InputError: no question, or no such part.
+        InputError: no question, no such part, shares that do not rise within 0..1, or a method that is not a
+            function.
     """
     if part not in get_args(Part):
         raise InputError(f"part is {part!r}, expected {', '.join(get_args(Part))}")
+    if not callable(method):
+        raise InputError(f"method is {method!r}, expected a function, such as METHODS['relevance']")
+    _check_shares(shares)
     answers = predictor.processor.require_answers()
     labels = {answer: label for label, answer in enumerate(answers)}
     right = [
@@ -101,6 +107,14 @@ def faithfulness(
         raise InputError("there is no question to measure; pass at least one")
     most_first, least_first = torch.stack(right).double().mean(dim=0).tolist()  # (2, S)
     return Faithfulness(tuple(shares), tuple(most_first), tuple(least_first))
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    rises = all(first < second for first, second in pairwise(shares))
+    if len(shares) == 0 or not rises or not all(0 <= share <= 1 for share in shares):
+        raise InputError(
+            f"shares are {tuple(shares)}, expected some in 0..1, each greater than the one before"
+        )
 
 
 def _probabilities_in_both_orders(
