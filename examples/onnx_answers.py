@@ -21,15 +21,18 @@ folder, features, question = Path(sys.argv[1]), *sys.argv[2:]
 session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
 words = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(question)
 answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+size = session.get_inputs()[2].shape[-1]  # features of an object
 for line in Path(features).read_text().splitlines():
     name, height, width, *_, count, boxes, described = line.split("\t")
     boxes, described = (np.frombuffer(base64.b64decode(text), "<f4") for text in (boxes, described))
+    if count == "0":  # one object of zeros, hidden by the mask
+        boxes, described = np.zeros(4, "<f4"), np.zeros(size, "<f4")
     inputs = {
         "input_ids": np.array([words.ids]),
         "attention_mask": np.array([words.attention_mask]),
-        "visual_feats": described.reshape(1, int(count), -1),
+        "visual_feats": described.reshape(1, -1, size),
         "visual_pos": boxes.reshape(1, -1, 4) / np.float32([width, height] * 2),
-        "visual_attention_mask": np.ones((1, int(count)), "int64"),
+        "visual_attention_mask": np.array([[1] * int(count) or [0]], "int64"),
     }
     [[scores], *_] = session.run(None, inputs)
     chances = np.exp(scores - scores.max())

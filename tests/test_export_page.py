@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
-from lxmert import LxmertPredictor
+from lxmert import LxmertPredictor, Regions
 from lxmert.inference.exporting import onnx_files
 from tests.command_line import exit_status
 
@@ -73,13 +74,19 @@ def test_commands_example_and_python_run_as_written(
 
     question = shlex.split(EXAMPLE)[-1]
     words = shlex.split(EXAMPLE.replace("examples/", f"{ROOT}/examples/"))[1:]
+    with (page_folder / "photo.tsv").open("a") as rows:
+        rows.write("empty.png\t150\t200\t\t\t\t\t0\t\t\n")
     done = subprocess.run(
         [sys.executable, "-c", RUN_WITHOUT_TORCH, *words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
-    [[best]] = predictor.answer(predictor.regions("photo.png"), [question])
-    assert done.stdout == f"photo.png: {best.text} {best.probability:.0%}\n"
+    found = predictor.regions("photo.png")
+    nothing = Regions(torch.zeros(0, 4), torch.zeros(0, found.feature_dim), (150, 200), "none")
+    [[best]], [[guess]] = (predictor.answer(regions, [question]) for regions in (found, nothing))
+    assert done.stdout == (
+        f"photo.png: {best.text} {best.probability:.0%}\nempty.png: {guess.text} {guess.probability:.0%}\n"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(SNIPPETS)], capture_output=True, text=True, check=False
