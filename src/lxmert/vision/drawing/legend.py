@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Scale, load_font, paint_tag
+from lxmert.vision.drawing.fonts import load_font
+from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Scale, paint_tag
 from lxmert.vision.drawing.text import truncate_text
 
 _LEADING = 1.75
@@ -40,7 +41,7 @@ class _Column:
     @classmethod
     def for_entries(cls, entries: Sequence[Entry], scale: Scale) -> "_Column":
         font = load_font(scale.font)
-        names = max(font.getlength(entry.name) for entry in entries)
+        names = max(load_font(scale.font, entry.name).getlength(entry.name) for entry in entries)
         return cls(
             badge=max(font.getlength(entry.number) for entry in entries) + 2 * scale.padding,
             name=min(names, _LONGEST_NAME * scale.font) + 1,
@@ -107,6 +108,8 @@ def _write(
     badge = (x, y + 0.1 * column.line, x + column.badge, y + 0.9 * column.line)
     paint_tag(sheet, entry.number, badge, entry.colour, scale, is_centred=True)
     middle, after = y + column.line / 2, badge[2] + column.gap
-    draw.text((after, middle), truncate_text(entry.name, font, column.name), fill=INK, font=font, anchor="lm")
+    name_font = load_font(scale.font, entry.name)
+    name = truncate_text(entry.name, name_font, column.name)
+    draw.text((after, middle), name, fill=INK, font=name_font, anchor="lm")
     end = after + column.name + column.gap + column.score
     draw.text((end, middle), entry.score, fill=SOFT_INK, font=font, anchor="rm")

@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from lxmert.errors import RegionsError
+from lxmert.vision.drawing.fonts import load_font
 from lxmert.vision.drawing.frames import draw_frames, frame_for_box
 from lxmert.vision.drawing.legend import Entry, add_legend
-from lxmert.vision.drawing.style import Rectangle, Scale, load_font, paint_tag, palette_colour
+from lxmert.vision.drawing.style import Rectangle, Scale, paint_tag, palette_colour
 from lxmert.vision.drawing.tag_placement import Size, area, hidden_share, overlap_share, place_tags
 from lxmert.vision.drawing.text import add_text_bar, truncate_text
 from lxmert.vision.geometry import validate_boxes
@@ -96,7 +97,7 @@ def _draw_with_name_tags(
     scale = Scale.for_image_size(image.size)
     frames = [frame_for_box(box, factor, image.size, scale) for box in boxes]
     tags = [
-        truncate_text(tag, load_font(scale.font), image.width - 4 * scale.padding) if tag else ""
+        truncate_text(tag, load_font(scale.font, tag), image.width - 4 * scale.padding) if tag else ""
         for tag in tags
     ]
     places = place_tags(
@@ -144,7 +145,7 @@ def _paint(
 
 
 def _tag_size(tag: str, scale: Scale) -> Size:
-    return load_font(scale.font).getlength(tag) + 2 * scale.padding, scale.font + 1.2 * scale.padding
+    return load_font(scale.font, tag).getlength(tag) + 2 * scale.padding, scale.font + 1.2 * scale.padding
 
 
 def enlarge(image: Image.Image, min_side_px: int) -> tuple[Image.Image, float]:

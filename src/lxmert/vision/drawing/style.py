@@ -1,4 +1,4 @@
-"""Colours, sizes and fonts of all drawings.
+"""Colours and sizes of all drawings, and their tags.
 
 The colours are those of Okabe and Ito, which are distinct for all types of colour vision; sizes scale with
 the image.
@@ -6,11 +6,12 @@ the image.
 
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from lxmert.vision.drawing.fonts import load_font
 
 Colour = tuple[int, int, int]
 Rectangle = tuple[float, float, float, float]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PALETTE: tuple[Colour, ...] = (
     (0, 114, 178),  # blue
@@ -63,11 +64,6 @@ def palette_colour(index: int) -> Colour:
     return PALETTE[index % len(PALETTE)]
 
 
-def load_font(size: int) -> Font:
-    """Return Pillow's default font at this size in pixels."""
-    return ImageFont.load_default(size)
-
-
 def text_colour_on(ground: Colour) -> Colour:
     """Return the text colour, dark or white, that is more legible on a background."""
     return INK if _luminance(ground) > _DARK_LETTERS_FROM else WHITE
@@ -105,7 +101,7 @@ def paint_tag(
     start = (size[0] / 2, size[1] / 2) if is_centred else (scale.padding, size[1] / 2)
     anchor = "mm" if is_centred else "lm"
     ImageDraw.Draw(layer).text(
-        start, text, fill=text_colour_on(colour), font=load_font(scale.font), anchor=anchor
+        start, text, fill=text_colour_on(colour), font=load_font(scale.font, text), anchor=anchor
     )
     image.paste(layer, (round(place[0]), round(place[1])), layer)
 

@@ -2,31 +2,31 @@
 
 from PIL import Image, ImageDraw
 
-from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Font, load_font
+from lxmert.vision.drawing.fonts import Font, load_font
+from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour
 
 
 def add_text_bar(image: Image.Image, title: str | None, caption: str | None, font_px: int) -> Image.Image:
     """Return an image extended by a title and a caption below; the image itself without either."""
     margin = round(font_px * 1.1)
-    lines: list[tuple[str, int, Colour]] = []
+    lines: list[tuple[str, int, Font, Colour]] = []
     for words, size, colour in (
         (title, round(font_px * 1.25), SOFT_INK if caption else INK),
         (caption, round(font_px * 1.6), INK),
     ):
         if words:
-            lines += [
-                (line, size, colour) for line in wrap_text(words, load_font(size), image.width - 2 * margin)
-            ]
+            font = load_font(size, words)
+            lines += [(line, size, font, colour) for line in wrap_text(words, font, image.width - 2 * margin)]
     if not lines:
         return image
     leading = 1.35
-    height = round(sum(size * leading for _, size, _ in lines) + 1.7 * margin)
+    height = round(sum(size * leading for _, size, *_ in lines) + 1.7 * margin)
     sheet = Image.new("RGB", (image.width, image.height + height), PAPER)
     sheet.paste(image)
     draw = ImageDraw.Draw(sheet)
     y = image.height + 0.85 * margin
-    for line, size, colour in lines:
-        draw.text((margin, y + size * leading / 2), line, fill=colour, font=load_font(size), anchor="lm")
+    for line, size, font, colour in lines:
+        draw.text((margin, y + size * leading / 2), line, fill=colour, font=font, anchor="lm")
         y += size * leading
     return sheet
 

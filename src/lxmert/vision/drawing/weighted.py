@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lxmert.errors import RegionsError
+from lxmert.vision.drawing.fonts import load_font
 from lxmert.vision.drawing.regions import check_one_per_box, draw_regions, enlarge
-from lxmert.vision.drawing.style import PALETTE, PAPER, Colour, Scale, load_font, text_colour_on
+from lxmert.vision.drawing.style import PALETTE, PAPER, Colour, Scale, text_colour_on
 from lxmert.vision.drawing.text import add_text_bar
 from lxmert.vision.geometry import validate_boxes
 from lxmert.vision.images import ImageSource, load_image
@@ -102,8 +103,9 @@ def _add_words(image: Image.Image, words: Sequence[tuple[str, float]]) -> Image.
         return image
     scale = Scale.for_image_size(image.size)
     size = round(scale.font * 1.25)
-    font, margin, gap, line = load_font(size), round(scale.font * 1.1), 0.3 * size, 1.7 * size
-    widths = [font.getlength(word) + 2 * gap for word, _ in words]
+    margin, gap, line = round(scale.font * 1.1), 0.3 * size, 1.7 * size
+    fonts = [load_font(size, word) for word, _ in words]
+    widths = [font.getlength(word) + 2 * gap for font, (word, _) in zip(fonts, words, strict=True)]
     sheet_width = max(image.width, round(max(widths)) + 2 * margin)
     places, x, y = [], float(margin), 0.0
     for width in widths:
@@ -115,7 +117,7 @@ def _add_words(image: Image.Image, words: Sequence[tuple[str, float]]) -> Image.
     sheet = Image.new("RGB", (sheet_width, round(top + y + line)), PAPER)
     sheet.paste(image)
     draw = ImageDraw.Draw(sheet)
-    for (word, weight), (x, y, width) in zip(words, places, strict=True):
+    for (word, weight), font, (x, y, width) in zip(words, fonts, places, strict=True):
         ground = _word_background(weight)
         place = (x, top + y, x + width, top + y + 1.4 * size)
         draw.rounded_rectangle(place, radius=scale.radius, fill=ground)
