@@ -138,7 +138,10 @@ def test_saved_vocabulary_loads_equal(tmp_path: Path) -> None:
         (["a", 3], "answer 1 is a int"),
         ([{"answer": "a"}], "answer 0 is a NoneType"),
         ({"a": 0, "b": 2}, "class ids"),
-        ({"a": 0, "b": "1"}, "class ids"),
+        ({"a": 0, "b": "1"}, "value of 'b' is str '1'; .* class ids, which are whole numbers"),
+        ({"a": False, "b": True}, "value of 'a' is bool False; .* class ids"),
+        ({"info": {}, "annotations": []}, "value of 'info' is dict .* looks like an annotation file"),
+        ({"annotations": [{"question_id": 1}]}, "value of 'annotations' is list .* an annotation file"),
         ("a", "a str"),
     ],
 )
@@ -148,6 +151,13 @@ def test_malformed_table_error_names_file(tmp_path: Path, table: object, message
     with pytest.raises(VocabularyError, match=message) as caught:
         AnswerVocabulary.load(path)
     assert "table.json" in str(caught.value)
+
+
+def test_question_file_in_place_of_a_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"question_id": 1}\n{"question_id": 2}\n')
+    with pytest.raises(DataError, match=r"own\.jsonl: a file of questions; expected a list of answers"):
+        AnswerVocabulary.load(path)
 
 
 def test_missing_table_raises_data_error(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from typing import Any, overload
 
 from lxmert.answers import validate_answers, write_answers
 from lxmert.data.answer_normalisation import normalise_answer, normalise_raw_answer
-from lxmert.data.json_files import read_json
+from lxmert.data.json_files import describe, read_json
 from lxmert.data.labels import annotator_score, merge_answers
 from lxmert.data.vqa import VqaExample
-from lxmert.errors import DataError, VocabularyError
+from lxmert.errors import DataError, VocabularyError, short_repr
+from lxmert.faults import is_int_in_range
 
 # The published VQA vocabulary keeps answers that are the most frequent answer of nine questions or more.
 DEFAULT_MIN_COUNT = 9
@@ -229,7 +230,12 @@ class AnswerVocabulary(Sequence[str]):
             DataError: The file is missing or not JSON.
             VocabularyError: The file has none of these forms, or class ids are not 0, 1, 2, ....
         """
-        table = read_json(path)
+        try:
+            table = read_json(path)
+        except DataError as error:
+            if Path(path).suffix == ".jsonl" and Path(path).is_file():
+                raise DataError(f"{path}: a file of questions; expected a list of answers in JSON") from error
+            raise
         try:
             return cls(_answers_in_order(table))
         except VocabularyError as error:
@@ -256,10 +262,23 @@ def _answers_in_order(table: Any) -> list[Any]:
         # A record without "ans" gives None, which the vocabulary refuses by name.
         return [entry.get("ans") if isinstance(entry, dict) else entry for entry in table]
     if isinstance(table, dict):
+        _check_class_ids(table)
         by_label = {label: answer for answer, label in table.items()}
         if sorted(by_label, key=str) != sorted(range(len(table)), key=str):
             raise VocabularyError(f"the class ids of the {len(table)} answers are not 0 to {len(table) - 1}")
         return [by_label[label] for label in range(len(table))]
     raise VocabularyError(
         f"expected a list of answers or a dict from answers to class ids, got a {type(table).__name__}"
+    )
+
+
+def _check_class_ids(table: Mapping[str, Any]) -> None:
+    wrong = next((answer for answer, label in table.items() if not is_int_in_range(label, 0)), None)
+    if wrong is None:
+        return
+    looks_annotated = isinstance(table[wrong], dict | list)
+    raise VocabularyError(
+        f"the value of {short_repr(wrong)} is {describe(table[wrong])}; expected a list of answers or a dict "
+        "from answers to class ids"
+        + (", and this looks like an annotation file" if looks_annotated else ", which are whole numbers")
     )
