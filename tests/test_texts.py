@@ -1,5 +1,7 @@
 """Words of questions that a model's vocabulary lacks."""
 
+from pathlib import Path
+
 import pytest
 
 from lxmert.inference.models import embedded_model_folder
@@ -30,6 +32,22 @@ def test_added_tokens_are_known_and_separate_words() -> None:
     assert unknown_words(tokenizer, "a t-shirt") == ["shirt"]
     tokenizer.add_tokens(["t-shirt"])
     assert unknown_words(tokenizer, "a t-shirt, the t-shirt's color, red[MASK]xylophone") == ["xylophone"]
+
+
+def test_words_that_begin_with_a_known_word_are_unknown_if_only_letters_continue_it() -> None:
+    """The embedded vocabulary has "do", "is" and "on", but no longer part of a word than a letter."""
+    tokenizer = LxmertTokenizerFast.from_pretrained(embedded_model_folder())
+    assert tokenizer.tokenize("dog") == ["do", "##g"]
+    text = "Is the dog at the door of an island, or an onion?"
+    assert unknown_words(tokenizer, text) == ["dog", "door", "island", "onion"]
+
+
+def test_words_of_known_parts_are_known_where_parts_are_longer_than_a_letter(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "teddy", "x", "##s", "##y", "##ing"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    tokenizer = LxmertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt"))
+    assert tokenizer.tokenize("teddys") == ["teddy", "##s"]
+    assert unknown_words(tokenizer, "the teddys xys") == ["xys"]
 
 
 @pytest.mark.parametrize(

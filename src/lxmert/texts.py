@@ -140,14 +140,20 @@ def read_part(tokenizer: Any, text: str, max_length: int) -> str | None:
 def unknown_words(tokenizer: Any, text: str) -> list[str]:
     """Return the distinct words of a text outside the vocabulary: those that become [UNK] or letters.
 
+    In a vocabulary whose word parts are all single letters these are also words that begin with a known one:
+    "dog" is no more known from "do" and "##g" than from letters alone.
+
     Args:
         tokenizer: any tokenizer with BERT's special tokens.
         text: a sentence; words are separated by white space and, as in the tokenizer, by added tokens and by
             punctuation, which is not reported itself.
     """
     with TOKENIZER_LOCK:
-        words = dict.fromkeys(_split_words(tokenizer, text))
-        return [word for word in words if _is_unknown(tokenizer, word)]
+        words = {word: tokenizer.tokenize(word) for word in _split_words(tokenizer, text)}
+        # Going through the vocabulary takes longer than the rest, and most questions do without.
+        is_split = any(len(pieces) > 1 for pieces in words.values())
+        has_longer_parts = is_split and _has_longer_parts(tokenizer)
+    return [word for word, pieces in words.items() if _is_unknown(tokenizer, pieces, has_longer_parts)]
 
 
 def unknown_word_token_ids(tokenizer: Any) -> set[int]:
@@ -178,13 +184,19 @@ def _is_punctuation(character: str) -> bool:
     return character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
-def _is_unknown(tokenizer: Any, word: str) -> bool:
-    pieces, prefix = tokenizer.tokenize(word), wordpiece_prefix(tokenizer)
+def _has_longer_parts(tokenizer: Any) -> bool:
+    """Whether the vocabulary has pieces of more than a letter that continue a word."""
+    prefix = wordpiece_prefix(tokenizer)
+    return any(piece.startswith(prefix) and len(piece) > len(prefix) + 1 for piece in tokenizer.get_vocab())
+
+
+def _is_unknown(tokenizer: Any, pieces: list[str], has_longer_parts: bool) -> bool:
+    prefix = wordpiece_prefix(tokenizer)
     first, *others = pieces or [""]
     letter_length = len(prefix) + 1
-    is_spelled_out = len(first) == 1 and all(
-        piece.startswith(prefix) and len(piece) == letter_length for piece in others
-    )
+    is_spelled_out = all(piece.startswith(prefix) and len(piece) == letter_length for piece in others)
+    if has_longer_parts:
+        is_spelled_out = is_spelled_out and len(first) == 1
     return tokenizer.unk_token in pieces or (bool(others) and is_spelled_out)
 
 
