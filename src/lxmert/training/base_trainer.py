@@ -88,8 +88,8 @@ class BaseTrainer(Trainer):
         warmup = self._optimisation.warmup
         if warmup >= num_training_steps and self.is_world_process_zero():
             logger.warning(
-                "the warm-up of %g updates is as long as the run of %d: the learning rate stays below "
-                "optimisation.peak_learning_rate",
+                "the warm-up of %g updates is not shorter than the run of %d: the learning rate never "
+                "reaches optimisation.peak_learning_rate",
                 warmup,
                 num_training_steps,
             )
