@@ -75,6 +75,22 @@ def test_only_first_process_writes(
     assert not folder.path.exists()
 
 
+def test_resuming_a_folder_without_a_run_starts_one_and_says_so(
+    tiny_recipe: Callable[..., FinetuneRecipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "out[b]")
+
+    def train(display: ProgressDisplay) -> dict[str, Any]:
+        (folder.checkpoints / "checkpoint-4").mkdir(exist_ok=True)
+        raise KeyboardInterrupt
+
+    for expected in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            run_in_folder(tiny_recipe(), folder, train, resume=True, progress=True)
+        message = "".join(capsys.readouterr().err.split())  # wrapped somewhere
+        assert ("out[b]hasnoruntoresume;startinganewone" in message) is expected
+
+
 def test_checkpoint_of_last_step_of_epoch_is_saved_once_after_its_validation(tmp_path: Path) -> None:
     callback = SaveMetricsCallback(RunFolder(tmp_path), lambda state: {})
     arguments = SimpleNamespace(eval_strategy="epoch")

@@ -29,7 +29,10 @@ OutputOption = Annotated[
         "--output", "-o", help="Folder for the result.", show_default="runs/ and the name of the recipe file"
     ),
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue the run in the output folder, or start one if there is none."),
+]
 OverridesOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -73,7 +73,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"{self.path} is a file; choose a folder for the run's output")
-        if self.path.is_dir() and self._has_run():
+        if self.has_run():
             if not resume:
                 raise ConfigurationError(
                     f"{self.path} is not empty; add --resume to continue its run, or choose another folder"
@@ -98,6 +98,15 @@ class RunFolder:
                     if list(self.checkpoints.iterdir()) == [lock]:
                         lock.unlink()
                         self.checkpoints.rmdir()
+
+    def has_run(self) -> bool:
+        """Whether there is such a folder with more than the remains of a run without a checkpoint."""
+        own_paths = {self.recipe_path, self.metrics_path, self.checkpoints}
+        return self.path.is_dir() and (
+            any(final_path(path) not in own_paths for path in self.path.iterdir())
+            or bool(self.all_checkpoints())
+            or bool(self.read_metrics().get("finished"))
+        )
 
     def newest_checkpoint(self) -> Path | None:
         """The newest complete checkpoint, None if there is none."""
@@ -162,15 +171,6 @@ class RunFolder:
     @property
     def _process_count_path(self) -> Path:
         return self.checkpoints / "processes.json"
-
-    def _has_run(self) -> bool:
-        """Whether the folder holds more than the remains of a run without a checkpoint."""
-        own_paths = {self.recipe_path, self.metrics_path, self.checkpoints}
-        return (
-            any(final_path(path) not in own_paths for path in self.path.iterdir())
-            or bool(self.all_checkpoints())
-            or bool(self.read_metrics().get("finished"))
-        )
 
     def _saved_process_count(self) -> int | None:
         """The run's number of processes, None if the file was deleted."""

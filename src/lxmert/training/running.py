@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 import transformers
+from rich.markup import escape
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from lxmert._version import __version__
 from lxmert.atomic_files import fsync_path
+from lxmert.errors import one_line
 from lxmert.training.cpu.memory import keep_freed_memory
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe_base import Recipe
@@ -40,7 +42,7 @@ def run_in_folder(
         recipe: the recipe.
         folder: the run's folder.
         train: does the training and returns the metrics.
-        resume: True continues the run in the folder.
+        resume: True continues the run in the folder, or starts one and prints a note if there is none.
         progress: True shows progress bars on standard error.
 
     Returns:
@@ -50,12 +52,16 @@ def run_in_folder(
         ConfigurationError: the folder is not empty and `resume` is False, or holds the run of another
             recipe or of another number of processes, or another process runs there.
     """
+    has_nothing_to_resume = resume and not folder.has_run()
     with folder.open(recipe, resume=resume) if is_main_process() else nullcontext():
         metrics = folder.read_metrics()
         if metrics.get("finished"):
             return metrics
         display = ProgressDisplay(enabled=progress and is_main_process())
         with display, quiet_transformers(warnings_too=False):
+            if has_nothing_to_resume:
+                shown = escape(one_line(str(folder.path)))
+                display.print(f"note: {shown} has no run to resume; starting a new one")
             metrics = train(display) | {"finished": True}
         if not is_main_process():
             return metrics
