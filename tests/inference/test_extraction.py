@@ -580,7 +580,7 @@ def test_image_source_without_images_raises_data_error(tmp_path: Path) -> None:
     for source, message in (
         ("empty", "contains no file"),
         ("list.txt", "contains no image"),
-        ("x", "neither a folder of images nor a text file"),
+        ("x", "x: no such file or folder; expected a folder of pictures, one picture, or a text file with"),
     ):
         with pytest.raises(DataError, match=message):
             list_images(tmp_path / source)

@@ -74,7 +74,11 @@ def list_images(
         entries = list(dict.fromkeys(_read_list(source)))
         nothing = f"{source}: the list contains no image"
     else:
-        raise DataError(f"{source}: neither a folder of images nor a text file that lists them")
+        fault = "neither a file nor a folder" if source.exists() else "no such file or folder"
+        raise DataError(
+            f"{source}: {fault}; expected a folder of pictures, one picture, or a text file with one path "
+            "per line"
+        )
     if not entries:
         raise DataError(f"{nothing}; expected pictures")
     relative = [_decode_utf8(relative) for relative, _ in entries]
