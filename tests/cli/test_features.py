@@ -113,6 +113,9 @@ def test_corrupt_rows_stop_an_import_unless_they_may_be_skipped(run, store: Path
     )
     assert err.startswith(f"skipped: {file}: line 2: 2 fields")
     assert run("import", tmp_path / "absent.tsv", "-o", tmp_path / "x")[0] == 1
+    status, _, err = run("import", store, "-o", tmp_path / "x")
+    assert status == 1
+    assert f"{store} is a feature store already; expected an original feature file, *_obj36.tsv" in err
     assert not (tmp_path / "x").exists()
 
 

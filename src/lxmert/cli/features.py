@@ -126,7 +126,10 @@ def import_(
     """
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_exchange import import_tsv
+    from lxmert.data.feature_store.manifest import MANIFEST_NAME
 
+    if (file / MANIFEST_NAME).is_file():
+        raise DataError(f"{file} is a feature store already; expected an original feature file, *_obj36.tsv")
     if not file.is_file():
         raise DataError(f"{file}: no such feature file")
     with RateProgress("importing", unit="bytes", shows_counts=False, enabled=not quiet) as progress:
