@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lxmert.errors import ImageError
+from lxmert.errors import ImageError, RegionsError
 from lxmert.vision import (
     BackboneGrid,
     FasterRcnnConfig,
@@ -92,3 +92,8 @@ def test_network_pixels_respect_exif_orientation_and_transparency(tagged_images)
     assert expected.shape == (3, 30, 45)
     for source in tagged_images[:2]:
         assert torch.equal(to_network_pixels(source, config), expected)
+
+
+def test_given_boxes_name_the_argument_that_the_extractor_has() -> None:
+    with pytest.raises(RegionsError, match=r"pass boxes_xyxy_px=, one \(N, 4\) set for each image \(boxes="):
+        GivenBoxes(PooledPixels(3))(make_image())

@@ -53,8 +53,8 @@ class GivenBoxes:
         """
         if boxes_xyxy_px is None:
             raise RegionsError(
-                f"{self.identity} does not find objects by itself; pass boxes=, one (N, 4) set for each "
-                "image (--boxes FILE on the command line)"
+                f"{self.identity} does not find objects by itself; pass boxes_xyxy_px=, one (N, 4) set for "
+                "each image (boxes= of the processor, --boxes FILE on the command line)"
             )
         rgb_images = as_rgb_list(images)
         check_one_set_per_image(boxes_xyxy_px, len(rgb_images))
