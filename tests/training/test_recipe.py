@@ -151,8 +151,10 @@ def test_file_that_is_not_a_recipe_is_rejected(tmp_path: Path, text: str, messag
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=message):
         FinetuneRecipe.from_yaml(tmp_path / "r.yaml")
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"none\.yaml: no such file; expected a recipe in YAML$"):
         FinetuneRecipe.from_yaml(tmp_path / "none.yaml")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        FinetuneRecipe.from_yaml(tmp_path)
 
 
 def test_differences_name_the_key_and_both_values() -> None:

@@ -46,6 +46,8 @@ class Recipe(Section):
         """
         try:
             values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigurationError(f"{path}: no such file; expected a recipe in YAML") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path}: the recipe cannot be read ({error})") from error
         except ConfigurationError as error:

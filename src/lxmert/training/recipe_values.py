@@ -14,7 +14,12 @@ from lxmert.yaml_files import parse_yaml
 def format_validation_errors(error: ValidationError, recipe: type[BaseModel]) -> str:
     """All faults of a recipe or a section in one line, each with its key unless it concerns no single one."""
     faults = []
-    for fault in error.errors():
+    entries = error.errors()
+    # A list without its faulty elements is found too short as well: only the elements' faults count.
+    parents = {fault["loc"][:depth] for fault in entries for depth in range(len(fault["loc"]))}
+    for fault in entries:
+        if fault["loc"] in parents:
+            continue
         key = ".".join(map(str, fault["loc"]))
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":

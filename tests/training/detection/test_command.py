@@ -49,7 +49,7 @@ def test_errors_are_one_line(recipe_file: Path, tmp_path: Path, capsys: pytest.C
     assert "nowhere: no such data directory" in capsys.readouterr().err
 
     assert exit_status("train-detector", "-c", str(tmp_path / "none.yaml")) == 1
-    assert "the recipe cannot be read" in capsys.readouterr().err
+    assert "none.yaml: no such file; expected a recipe in YAML" in capsys.readouterr().err
 
     (tmp_path / "bad.yaml").write_text("model: {config: {stem: 3}}\ndata: {format: voc}\n")
     assert exit_status("train-detector", "-c", str(tmp_path / "bad.yaml")) == 1

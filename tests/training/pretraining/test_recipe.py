@@ -91,6 +91,20 @@ def test_unknown_key_of_a_source_is_an_error_that_names_nearest_known_one(tiny_p
         PretrainRecipe.from_dict(values)
 
 
+def test_fault_of_the_only_source_is_the_only_fault(tiny_pretrain_recipe: Make) -> None:
+    """Without it the list of sources is empty, which is no other fault."""
+    values = tiny_pretrain_recipe().model_dump()
+    values["data"]["train"]["sources"] = [{"kind": "jsonln", "file": "own.jsonl"}]
+    with pytest.raises(ConfigurationError, match=r"^recipe: data\.train\.sources\.0\.kind: .*'jsonln'\)$"):
+        PretrainRecipe.from_dict(values)
+
+
+@pytest.mark.parametrize("features", [None, [], 3])
+def test_missing_feature_stores_are_asked_for(tiny_pretrain_recipe: Make, features: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"data\.features: expected one or more feature stores, "):
+        tiny_pretrain_recipe(data={"features": features})
+
+
 def test_recipe_with_nothing_to_learn_is_rejected(tiny_pretrain_recipe: Make) -> None:
     tasks = ("masked_words", "matched", "object_labels", "attribute_labels", "feature_regression", "qa")
     with pytest.raises(ConfigurationError, match="nothing to learn"):

@@ -102,7 +102,11 @@ class PretrainDataSection(Section):
     @field_validator("features", mode="before")
     @classmethod
     def _wrap_single_path(cls, features: Any) -> Any:
-        return [features] if isinstance(features, str | Path) else features
+        if isinstance(features, str | Path):
+            return [features]
+        if not isinstance(features, list | tuple) or not features:
+            raise ValueError(f"expected one or more feature stores, got {features!r}")
+        return features
 
 
 class TasksSection(Section):
