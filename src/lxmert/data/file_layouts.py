@@ -227,15 +227,21 @@ class VisualGenomeFiles(FileNames):
         return self.image_name.format(split=split, image_id=image_id)
 
 
-def validate_directory(directory: Path) -> Path:
+def validate_directory(directory: Path, files: FileNames | None = None) -> Path:
     """Return the directory.
+
+    Args:
+        directory: The data directory.
+        files: Its layout, if known. The error names the command that makes scenes only if theirs is the same.
 
     Raises:
         DataError: It is not a directory.
     """
     if not directory.is_dir():
+        is_of_scenes = not isinstance(files, VisualGenomeFiles | None) and files == type(files)()
+        advice = f"; `lxmert scenes make {directory} --images 10000` generates made scenes there"
         raise DataError(
-            f"{directory}: no such data directory; `lxmert scenes make {directory} --images 10000` "
-            "generates one"
+            f"{directory}: no such data directory; check the path (in a recipe, data.directory)"
+            + (advice if is_of_scenes else "")
         )
     return directory

@@ -146,7 +146,7 @@ class TaskSplit:
             DataError: A file is missing or malformed, a split or an example occurs twice, no example
                 is of a requested kind, or two different images have the same name.
         """
-        validate_directory(self.reader.directory)
+        validate_directory(self.reader.directory, self.reader.files)
         large_file_progress = _only_large_files(progress)
         by_split = {name: self.reader.read(name, self.purpose, large_file_progress) for name in self.names}
         joined = [example for examples in by_split.values() for example in examples]

@@ -121,11 +121,11 @@ def read_split(
     Raises:
         DataError: a file is missing or malformed.
     """
-    directory = validate_directory(data.directory)
+    files = data.visual_genome_files
+    directory = validate_directory(data.directory, data.coco_files if data.format == "coco" else files)
     if data.format == "coco":
         path = boxes_file(data, split)
         return read_coco_boxes(path, data.attributes, data.attribute_keys, progress=progress)
-    files = data.visual_genome_files
 
     def path_of(template: str | None) -> Path | None:
         return None if template is None else directory / template.format(split=split)
