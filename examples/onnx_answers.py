@@ -17,6 +17,8 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+if len(sys.argv) != 4:
+    sys.exit('usage: onnx_answers.py FOLDER FEATURES.tsv "QUESTION"')
 folder, features, question = Path(sys.argv[1]), *sys.argv[2:]
 session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
 words = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(question)

@@ -22,3 +22,11 @@ def test_example_runs_as_written(example: Path, folder_with_small_checkpoint: Pa
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_example_of_an_exported_model_names_its_arguments() -> None:
+    pytest.importorskip("onnxruntime")
+    example = Path(__file__).parents[2] / "examples" / "onnx_answers.py"
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == 'usage: onnx_answers.py FOLDER FEATURES.tsv "QUESTION"\n'
