@@ -146,6 +146,20 @@ def test_detector_and_answers_options_replace_those_of_model(
     assert "two.jsn" in lxmert.error(*words, "--answers", tmp_path / "two.jsn")
 
 
+def test_detector_that_the_model_was_not_trained_with_is_noted(
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ["ask", picture[0], QUESTION, "--model", models["detecting"], "--detector"]
+    status, out, err = lxmert.run(*words, models["detecting"] / "detector")
+    assert (status, err) == (0, "")
+    other = {"kind": "faster_rcnn", "detector": str(models["detecting"] / "detector"), "max_objects": 3}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    status, out, err = lxmert.run(*words, tmp_path / "other.json")
+    assert (status, out.count("\n")) == (0, 1)
+    assert err.startswith("note: the model was trained on objects of faster-rcnn-")
+    assert err.count("\n") == 1
+
+
 def test_image_can_be_url(lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]) -> None:
     with serving(LocalServer(raw_files={"scene.png": picture[0].read_bytes()})) as server:
         address = f"{server.url}/raw/scene.png"

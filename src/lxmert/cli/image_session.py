@@ -93,7 +93,8 @@ def open_session(
 ) -> ImageSession:
     """Load model and picture, check the question if there is one, and find the objects.
 
-    If there are none, a note on standard error says so.
+    If there are none, or the detector is not the one the model was trained with, a note on standard error
+    says so.
     """
     from lxmert.inference.boxes_file import read_boxes
     from lxmert.vision.images import load_image
@@ -108,6 +109,8 @@ def open_session(
         predictor.processor.require_answers()
     else:
         predictor.check([question])
+    if detector is not None and (note := _other_extractor_note(predictor, model)):
+        typer.echo(note, err=True)
     regions = predictor.regions(loaded_image, boxes_xyxy_px)
     if len(regions) == 0:
         typer.echo(f"no objects found in {image}: the answer is based on the question alone", err=True)
@@ -125,6 +128,18 @@ def _truncation_note(part: str, max_length: int) -> str:
         f"note: the question is longer than the {max_length} tokens that the model reads; only the first "
         f"words are read, up to {last_words!r}"
     )
+
+
+def _other_extractor_note(predictor: "LxmertPredictor", model: str) -> str | None:
+    """Say so if the model's folder records another extractor than the one in use."""
+    from lxmert.inference.models import find_model
+
+    location, extractor = find_model(model), predictor.processor.extractor
+    settings, _ = predictor.processor.get_processor_dict(location.name_or_path, **location.hub_options)
+    expected = settings.get("extractor_identity")
+    if extractor is None or expected in (None, extractor.identity):
+        return None
+    return f"note: the model was trained on objects of {expected}, not of {extractor.identity}"
 
 
 def _unknown_words_note(words: list[str], model: str) -> str:
