@@ -41,6 +41,7 @@ def test_commands_and_python_run_as_written(
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"(?:[abc](?: [\w/ ]+ \d+%){2}\n){3}", done.stdout), done.stdout
+    assert "c cross " in done.stdout
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"src/[\w/]+\.\w+", TEXT))))
