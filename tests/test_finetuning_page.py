@@ -75,7 +75,14 @@ def test_commands_recipes_and_python_run_as_written(
     [of_all_questions] = (out for command, out in output_of.items() if "testdev_all" in command)
     assert "consistency" in of_all_questions
     assert "gqa.json: valid" in all_output
-    assert "answers.json: valid; predictions: 6" in all_output
+    assert "predictions.json: valid; predictions: 6" in all_output
+    evaluated, scored = (
+        [line for line in out.splitlines() if line.startswith("│")]
+        for verb in ("lxmert eval questions", "lxmert score gqa")
+        for command, out in output_of.items()
+        if command.startswith(verb)
+    )
+    assert evaluated == scored != []
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(True|False) \d+%$", done.stdout, re.MULTILINE)
