@@ -56,7 +56,8 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         help="Precision. auto: the lowest that answers the first questions as float32 does, if there are "
-        "enough questions: int8 if compiled, bfloat16 if the device has units for it. int8: on a CPU.",
+        "enough questions: int8 if compiled, bfloat16 if the device has units for it. int8: on a CPU; "
+        "compiles first.",
     ),
 ]
 CompileOption = Annotated[
