@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from lxmert.data.coco import read_instances
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
@@ -23,13 +24,14 @@ from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError,
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
+from lxmert.training import trainer
 from lxmert.training.cpu.encoder import _PackedForward
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
 from lxmert.training.initial_model import build_tokenizer
 from lxmert.training.recipe import FinetuneRecipe, ModelSection
 from lxmert.training.running import save_weights
-from lxmert.training.trainer import FinetuneTrainer
+from lxmert.training.validation_batches import validation_batches
 from lxmert.vision.regions import Regions
 from tests.training.interruption import Interrupted, assert_same_weights, weights
 
@@ -92,16 +94,15 @@ def test_validation_batches_sentences_of_similar_length(
 ) -> None:
     shapes: list[tuple[int, int]] = []
     longest: list[int] = []
-    batches = FinetuneTrainer._validation_batches
 
-    def noted(self: FinetuneTrainer) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    def noted(dataset: Any, *args: Any, **kwargs: Any) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         # The fourth of four sentences ordered by length is the longest.
-        longest.extend(sorted(self._prepared.validation.lengths)[3::4])
-        for rows, batch in batches(self):
+        longest.extend(sorted(dataset.lengths)[3::4])
+        for rows, batch in validation_batches(dataset, *args, **kwargs):
             shapes.append(tuple(batch["input_ids"].shape))
             yield rows, batch
 
-    monkeypatch.setattr(FinetuneTrainer, "_validation_batches", noted)
+    monkeypatch.setattr(trainer, "validation_batches", noted)
     recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1}, evaluation={"batch_size": 4})
     finetune(recipe, tmp_path / "out")
     assert [words for size, words in shapes if size == 4] == longest
