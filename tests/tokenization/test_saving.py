@@ -109,3 +109,31 @@ def test_copies_are_independent(tokenizer_class, small_vocabulary):
         copy.add_special_tokens({"cls_token": "<start>"})
         assert copy("don't").tokens() == ["<start>", "don't", "[SEP]"]
     assert tokenizer("don't").tokens() == ["[CLS]", "don't", "[SEP]"]
+
+
+def _added_in_two_steps(tokenizer):
+    tokenizer.add_tokens(["foozle"])
+    tokenizer.add_special_tokens({"unk_token": "<u>"})
+
+
+def _assigned(tokenizer):
+    tokenizer.add_tokens(["foozle", "<u>"])
+    tokenizer.unk_token = "<u>"
+
+
+@pytest.mark.parametrize("change", [_added_in_two_steps, _assigned])
+def test_tokens_added_before_unknown_token_keep_their_ids(
+    tokenizer_class, small_vocabulary, tmp_path, change
+):
+    tokenizer, size = tokenizer_class(small_vocabulary), len(small_vocabulary)
+    change(tokenizer)
+    tokenizer.add_tokens(["quokka"])
+    copies = [tokenizer, deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))]  # noqa: S301
+    for legacy_format in (None, False, True):
+        folder = tmp_path / str(legacy_format)
+        tokenizer.save_pretrained(folder, legacy_format=legacy_format)
+        copies.append(tokenizer_class.from_pretrained(folder))
+    copies.append(transformers.AutoTokenizer.from_pretrained(tmp_path / "None"))
+    for copy in copies:
+        assert copy("is foozle ж quokka")["input_ids"] == [2, 6, size, size + 1, size + 2, 3]
+        assert len(copy) == size + 3

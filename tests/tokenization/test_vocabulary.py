@@ -1,5 +1,6 @@
 """Every form in which a vocabulary may be passed, and the errors of invalid ones."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,17 @@ def test_invalid_tokenizer_json_raises_vocabulary_error(tokenizer_class, tmp_pat
         (tmp_path / "tokenizer.json").write_text(content)
         with pytest.raises(VocabularyError, match=message):
             tokenizer_class.from_pretrained(tmp_path)
+
+
+def test_tokenizer_object_or_file_with_gap_in_the_ids_raises_vocabulary_error(tokenizer_class, tmp_path):
+    words = {"[PAD]": 0, "[UNK]": 1, "man": 3}
+    with pytest.raises(VocabularyError, match=r"'tokenizer_object' must have the ids 0 to 2.*\[2, 3\]"):
+        tokenizer_class(tokenizer_object=Tokenizer(models.WordPiece(words, unk_token="[UNK]")))
+    saved = json.loads(Tokenizer(models.WordPiece({"man": 0})).to_str())
+    saved["model"]["vocab"] = words
+    (tmp_path / "gap.json").write_text(json.dumps(saved))
+    with pytest.raises(VocabularyError, match=r"gap\.json' must have the ids 0 to 2"):
+        tokenizer_class(tokenizer_file=tmp_path / "gap.json")
 
 
 def test_wordpiece_needs_an_unknown_token(tokenizer_class, small_vocabulary):

@@ -11,6 +11,7 @@ from tokenizers.models import WordPiece
 
 from lxmert.errors import ConfigurationError, VocabularyError
 from lxmert.tokenization.pipeline import TextOptions
+from lxmert.tokenization.vocabulary import require_ids_without_gap
 
 
 def read_json_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def read_backend(path: str | os.PathLike[str]) -> Tokenizer:
     """Read the tokenizer of a tokenizer.json.
 
     Raises:
-        VocabularyError: the file is missing, not a tokenizer.json, not of WordPiece type, or empty.
+        VocabularyError: the file is missing, not a tokenizer.json, not of WordPiece type, empty, or has a gap
+            in its ids.
     """
     if not Path(path).is_file():
         raise VocabularyError(f"there is no tokenizer file {str(path)!r}; expected a tokenizer.json")
@@ -76,8 +78,10 @@ def set_model(backend: Tokenizer, unk_token: str | None, prefix: str) -> None:
         if model.unk_token != unk_token:
             model.unk_token = unk_token
         return
+    # With the tokens added before it, since a gap in the ids would be closed when the model is read again.
+    added = {token.content: id_ for id_, token in backend.get_added_tokens_decoder().items() if id_ <= index}
     backend.model = WordPiece(
-        {**backend.get_vocab(with_added_tokens=False), unk_token: index},
+        backend.get_vocab(with_added_tokens=False) | added,
         unk_token=unk_token,
         continuing_subword_prefix=prefix,
         max_input_chars_per_word=model.max_input_chars_per_word,
@@ -113,6 +117,8 @@ def _require_wordpiece(backend: Tokenizer, name: str) -> Tokenizer:
     kind = type(backend.model).__name__
     if kind != "WordPiece":
         raise VocabularyError(f"{name!r} contains a {kind} tokenizer; LXMERT needs WordPiece")
-    if not backend.get_vocab_size(with_added_tokens=False):
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    if not vocabulary:
         raise VocabularyError(f"the vocabulary of {name!r} is empty; load or train one with words in it")
+    require_ids_without_gap(vocabulary, f"the vocabulary of {name!r}")
     return backend

@@ -54,6 +54,16 @@ def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]
         )
 
 
+def require_ids_without_gap(vocabulary: Mapping[str, int], name: str) -> None:
+    """Refuse ids other than 0..V-1: a gap would be reused as the id of the next added token."""
+    wrong = set(vocabulary.values()) ^ set(range(len(vocabulary)))
+    if wrong:
+        raise VocabularyError(
+            f"the {len(vocabulary)} word pieces of {name} must have the ids 0 to {len(vocabulary) - 1}, each "
+            f"once; missing or out of range: {sorted(wrong)[:5]}"
+        )
+
+
 def missing_vocabulary_error(where: object) -> VocabularyError:
     """Return the error about a tokenizer made without a vocabulary.
 
@@ -119,11 +129,5 @@ def _validate_ids(vocabulary: Mapping[str, int]) -> dict[str, int]:
             raise VocabularyError(
                 f"the vocabulary dict maps {word!r} to {index!r}; expected a str to an int id"
             )
-    # A gap would be reused as the id of the next added token.
-    wrong = set(vocabulary.values()) ^ set(range(len(vocabulary)))
-    if wrong:
-        raise VocabularyError(
-            f"the {len(vocabulary)} word pieces of the vocabulary dict must have the ids 0 to "
-            f"{len(vocabulary) - 1}, each once; missing or out of range: {sorted(wrong)[:5]}"
-        )
+    require_ids_without_gap(vocabulary, "the vocabulary dict")
     return dict(vocabulary)
