@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from lxmert.errors import TensorError
-from lxmert.model_keras import TFLxmertForPreTraining, TFLxmertForPreTrainingOutput, TFLxmertModel
+from lxmert.model_keras import (
+    TFLxmertForPreTraining,
+    TFLxmertForPreTrainingOutput,
+    TFLxmertForQuestionAnswering,
+    TFLxmertModel,
+)
 from tests.model.small import inputs, small_config, targets
 from tests.model_keras.paired_models import as_numpy, assert_same_outputs
 
@@ -127,6 +132,22 @@ def test_input_of_unknown_rank_raises_error() -> None:
     run = tf.function(model, input_signature=[tf.TensorSpec(None, tf.int32)])
     with pytest.raises(Exception, match="unknown number of axes"):
         run.get_concrete_function()
+
+
+@pytest.mark.parametrize("columns", [1, 9])
+def test_answers_with_unknown_number_of_columns_raise_error(columns: int) -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    batch = as_numpy(inputs(CONFIG)) | {"labels": np.ones((3, columns), np.int64)}
+    signature = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in batch.items()}
+    known = tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=signature)
+    signature |= {"labels": tf.TensorSpec([None, None], tf.int64)}
+    unknown = tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=signature)
+    model.compile(optimizer="sgd", jit_compile=False)
+    with pytest.raises(
+        Exception, match="labels has an unknown number of columns, one for class ids or 9 for"
+    ):
+        model.evaluate(unknown, verbose=0)
+    assert np.isfinite(model.evaluate(known, verbose=0))
 
 
 def test_tensorflow_checkpoint_contains_every_variable(tmp_path: Path) -> None:

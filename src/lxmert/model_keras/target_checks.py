@@ -48,6 +48,11 @@ def check_class_ids(name: str, targets: Any, shape: Shape, classes: int) -> None
 def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> None:
     """Raise unless `targets` are class ids (B,) or (B, 1), or scores (B, C) of at most 1."""
     given = shape_of(name, targets)
+    if classes > 1 and len(given) == 2 and given[1] is None:
+        raise TensorError(
+            f"{name} has an unknown number of columns, one for class ids or {classes} for scores: set its "
+            "shape in the pipeline"
+        )
     if not are_soft(targets, classes):
         if not (shape_fits(given, (batch,)) or shape_fits(given, (batch, 1))):
             raise TensorError(answer_shape_message(name, given, batch, classes))
