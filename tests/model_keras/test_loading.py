@@ -101,6 +101,44 @@ def test_weights_in_bfloat16_are_read_and_written(tmp_path: Path) -> None:
     assert {variable.dtype for variable in wide.trainable_variables} == {"float32"}
 
 
+def test_weights_in_float8_are_read(tmp_path: Path) -> None:
+    original = with_random_weights("Model").to(torch.float8_e4m3fn)
+    original.config.save_pretrained(tmp_path)
+    tensors = dict(original.state_dict())
+    save_file(tensors, tmp_path / "model.safetensors")
+    model = lxmert.TFLxmertModel.from_pretrained(tmp_path)
+    found = keras.ops.convert_to_numpy(model.torch_variables()["pooler.dense.bias"].variable)
+    np.testing.assert_array_equal(found, tensors["pooler.dense.bias"].float().numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_other_than_floats_raise_weights_error(dtype: torch.dtype, tmp_path: Path) -> None:
+    original = with_random_weights("Model")
+    original.config.save_pretrained(tmp_path)
+    tensors = original.state_dict()
+    stray = {"embeddings.position_ids": torch.arange(3)}
+    save_file(tensors | stray, tmp_path / "model.safetensors")
+    lxmert.TFLxmertModel.from_pretrained(tmp_path)
+    name = "pooler.dense.weight"
+    save_file(tensors | {name: tensors[name].to(dtype)}, tmp_path / "model.safetensors")
+    message = rf"pooler\.dense\.weight has the dtype {str(dtype)[6:]}, expected floating-point numbers"
+    with pytest.raises(WeightsError, match=message):
+        lxmert.TFLxmertModel.from_pretrained(tmp_path)
+
+
+def test_quantized_checkpoint_raises_weights_error(tmp_path: Path) -> None:
+    with_random_weights("Model").save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    for load in (
+        lxmert.TFLxmertModel.from_pretrained,
+        lambda folder: load_complete(lxmert.TFLxmertModel, folder),
+    ):
+        with pytest.raises(WeightsError, match="the weights are quantized"):
+            load(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["Model", "ForQuestionAnswering"])
 def test_base_and_head_models_load_each_others_folders(
     kind: str, tmp_path: Path, warnings_seen: Callable[[], list[str]]

@@ -117,6 +117,19 @@ def test_bert_of_other_width_raises_weights_error_and_changes_nothing(bert: Path
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
+def test_quantized_bert_raises_weights_error_and_changes_nothing(bert: Path, tmp_path: Path) -> None:
+    tensors = load_file(bert / "model.safetensors")
+    name = "bert.encoder.layer.0.output.dense.weight"
+    save_file(tensors | {name: (tensors[name] * 50).to(torch.int8)}, tmp_path / "model.safetensors")
+    ours = model()
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    with pytest.raises(
+        WeightsError, match=r"output\.dense\.weight has the dtype int8, expected floating-point"
+    ):
+        load_bert(ours, str(tmp_path))
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
 def test_non_bert_checkpoint_raises_weights_error(tmp_path: Path) -> None:
     save_file({"model.layer.weight": torch.ones(2)}, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match="Expected a BERT"):

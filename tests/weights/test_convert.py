@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import lxmert
@@ -297,6 +297,30 @@ def test_default_export_uses_names_expected_by_original_loaders(tmp_path: Path, 
     assert set(map(data_parallel, KINDS[kind]().tensors)) == set(
         names if kind != "LxmertForQuestionAnswering" else map(data_parallel, names)
     )
+
+
+def test_quantized_weights_are_rejected_in_both_directions(tmp_path: Path) -> None:
+    source = save_original(pretraining(), tmp_path)
+    convert_original(source, tmp_path / "folder", heads=3)
+    tensors = torch.load(source)
+    name = next(name for name in tensors if name.endswith("pooler.dense.weight"))
+    torch.save(tensors | {name: tensors[name].to(torch.int8)}, source)
+    with pytest.raises(WeightsError, match=r"lxmert\.pooler\.dense\.weight has the dtype int8"):
+        convert_original(source, tmp_path / "other", heads=3)
+    assert not (tmp_path / "other").exists()
+    settings = json.loads((tmp_path / "folder/config.json").read_text())
+    settings["quantization_config"] = {"quant_method": "fp8"}
+    (tmp_path / "folder/config.json").write_text(json.dumps(settings))
+    with pytest.raises(WeightsError, match=r"the weights are quantized \(quantization_config\)"):
+        export_original(tmp_path / "folder", tmp_path / "back.pth")
+    del settings["quantization_config"]
+    (tmp_path / "folder/config.json").write_text(json.dumps(settings))
+    weights = load_file(tmp_path / "folder/model.safetensors")
+    inner = "lxmert.pooler.dense.weight"
+    save_file(weights | {inner: weights[inner].to(torch.int8)}, tmp_path / "folder/model.safetensors")
+    with pytest.raises(WeightsError, match=r"lxmert\.pooler\.dense\.weight has the dtype int8"):
+        export_original(tmp_path / "folder", tmp_path / "back.pth")
+    assert not (tmp_path / "back.pth").exists()
 
 
 def test_exporting_an_incomplete_folder_is_rejected(tmp_path: Path) -> None:

@@ -175,3 +175,35 @@ def test_table_escapes_markup_and_control_characters_in_tensor_names(folder: Pat
     with console.capture() as shown:
         console.print(report.table())
     assert r"[/red]\x1b[2J" in shown.get()
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_other_than_floats_are_rejected(folder: Path, dtype: torch.dtype) -> None:
+    name = "lxmert.pooler.dense.weight"
+    edit_weights(folder, lambda tensors: tensors.update({name: (tensors[name] * 50).to(dtype)}))
+    for model_class in (LxmertForQuestionAnswering, LxmertModel):
+        with pytest.raises(
+            WeightsError, match=r"lxmert\.pooler\.dense\.weight has the dtype .*not quantized$"
+        ):
+            load_complete(model_class, folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"lxmert\.pooler\.dense\.weight has the dtype (int8|complex64)"):
+        load_complete(LxmertForQuestionAnswering, folder)
+
+
+def test_integers_that_are_not_weights_of_the_model_are_allowed(folder: Path) -> None:
+    name = "lxmert.embeddings.position_ids"
+    edit_weights(folder, lambda tensors: tensors.update({name: torch.arange(9)[None]}))
+    assert load_complete(LxmertForQuestionAnswering, folder)[1].unexpected == {name: (1, 9)}
+
+
+def test_report_of_subfolder_and_of_variant(tmp_path: Path) -> None:
+    model = LxmertForQuestionAnswering(LxmertConfig(**TINY))
+    model.save_pretrained(tmp_path / "inner")
+    report = load_complete(LxmertModel, tmp_path, subfolder="inner")[1]
+    assert report.unexpected["answer_head.logit_fc.3.bias"] == (7,)
+    model.save_pretrained(tmp_path / "half", variant="fp16")
+    report = load_complete(LxmertModel, tmp_path / "half", variant="fp16")[1]
+    assert len(report.unexpected) == 6
+    assert report.unexpected["answer_head.logit_fc.3.bias"] is None

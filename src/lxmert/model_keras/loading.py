@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
-from lxmert.weights.files import check_config, read_folder_arrays
+from lxmert.weights.files import check_config, check_float_weights, check_not_quantized, read_folder_arrays
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER
@@ -62,6 +62,7 @@ def load_model(
     overrides = {key: value for key, value in kwargs.items() if key not in _FORMATS}
     folder = _folder(str(name_or_folder), options)
     config = _load_configuration(model_class, folder, config, overrides)
+    check_not_quantized(config, str(name_or_folder))
     arrays = read_folder_arrays(folder)
     torch_dtype = arguments.pop("torch_dtype", None)
     if torch_dtype is not None:
@@ -81,6 +82,9 @@ def assign_arrays(
         model: changed in place.
         arrays: by name, of a model with or without heads, whichever `model` is.
         source: where they come from, for the report.
+
+    Raises:
+        WeightsError: an array that fits is not of floating-point numbers.
     """
     variables = model.torch_variables()
     renamed = _rename_for_model(arrays, variables)
@@ -92,6 +96,7 @@ def assign_arrays(
         model=type(model).__name__,
         source=source,
     )
+    check_float_weights({name: renamed[name].dtype.name for name in report.matched}, source)
     for name in report.matched:
         variable, transposed = variables[name]
         variable.assign(renamed[name].T if transposed else renamed[name])

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lxmert.errors import WeightsError
-from lxmert.weights.files import read_folder
+from lxmert.weights.dtypes import dtype_name
+from lxmert.weights.files import check_float_weights, read_folder
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.names import canonical_original_name
 from lxmert.weights.report import LoadReport
@@ -55,8 +56,8 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
         The tensors that were filled, and those that keep their weights ("missing").
 
     Raises:
-        WeightsError: there is no such checkpoint, it is not one of BERT, or a tensor has another shape;
-            nothing was changed then.
+        WeightsError: there is no such checkpoint, it is not one of BERT, or a tensor has another shape or is
+            not of floating-point numbers; nothing was changed then.
     """
     tensors = _to_lxmert_names(read_folder(bert_folder(name)), model.config.l_layers)
     report = LoadReport.compare(
@@ -67,6 +68,7 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
             f"{report.summary()}. Expected a BERT of this hidden size and vocabulary, such as "
             "bert-base-uncased; adapt the configuration to it"
         )
+    check_float_weights({key: dtype_name(tensors[key].dtype) for key in report.matched}, name)
     model.load_state_dict({key: tensors[key] for key in report.matched}, strict=False)
     model.tie_weights()
     return report

@@ -24,6 +24,8 @@ from lxmert.weights.files import (
     PT_FORMAT,
     SAFETENSORS_NAME,
     check_config,
+    check_float_weights,
+    check_not_quantized,
     check_output_folder,
     read_folder,
     read_pytorch_file,
@@ -73,8 +75,8 @@ def convert_original(
         A complete report; `unexpected` lists original tensors that were left out.
 
     Raises:
-        WeightsError: the file cannot be read, is not an LXMERT checkpoint, `heads` is needed but missing,
-            or `folder` is a file.
+        WeightsError: the file cannot be read, is not an LXMERT checkpoint, holds weights that are not
+            floating-point numbers, `heads` is needed but missing, or `folder` is a file.
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
@@ -96,6 +98,7 @@ def convert_original(
         source=str(checkpoint),
     )
     report.require_complete()
+    _check_float_weights(report, tensors)
     _check_answers_and_vocabulary(config, architecture, answers, vocab_size)
     _write_folder(folder, tensors, config, architecture)
     if answers is not None:
@@ -121,8 +124,8 @@ def export_original(
         A complete report.
 
     Raises:
-        WeightsError: the folder cannot be read, holds a model that the original code has no class for, or
-            `checkpoint` is a folder.
+        WeightsError: the folder cannot be read, holds a model that the original code has no class for or
+            quantized weights, or `checkpoint` is a folder.
         IncompleteWeightsError: the folder lacks tensors that its configuration requires; nothing is written.
     """
     folder, checkpoint = Path(folder), Path(checkpoint)
@@ -132,6 +135,7 @@ def export_original(
     _check_overwrite(checkpoint, overwrite)
     tensors = read_folder(folder)
     config = read_config(folder)
+    check_not_quantized(config, str(folder))
     architecture = _infer_architecture(tensors)
     embeddings = tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
     if architecture is Architecture.PRETRAINING and config.tie_word_embeddings and embeddings is not None:
@@ -143,11 +147,18 @@ def export_original(
         source=str(folder),
     )
     report.require_complete()
+    _check_float_weights(report, tensors)
     wrap = not architecture.is_finetuned if data_parallel is None else data_parallel
     original = {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched}
     with open_atomic(checkpoint) as file:
         torch.save(original, file)
     return report
+
+
+def _check_float_weights(report: LoadReport, tensors: Mapping[str, Tensor]) -> None:
+    check_float_weights(
+        {name: dtype_name(tensors[name].dtype) for name in report.matched if name in tensors}, report.source
+    )
 
 
 def _check_answers_and_vocabulary(

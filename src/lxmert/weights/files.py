@@ -17,10 +17,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError, first_line
 from lxmert.faults import tensor_layout_fault
+from lxmert.weights.dtypes import dtype_name
 from lxmert.weights.shapes import Shape, shapes_of
 from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, rename_tensors
 
@@ -32,6 +34,9 @@ DETECTOR_MODEL_TYPE = "lxmert_faster_rcnn"
 """`model_type` in the configuration of our own detectors."""
 PT_FORMAT = {"format": "pt"}
 """The metadata by which `transformers` recognises safetensors of a PyTorch class."""
+
+_NOT_QUANTIZED = "use a checkpoint that is not quantized"
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 # Start of PyTorch's message that a file holds more than tensors.
 _REFUSED_MESSAGE = "Weights only load failed"
@@ -143,15 +148,44 @@ def read_folder(folder: str | Path) -> dict[str, Tensor]:
 
 
 def read_folder_arrays(folder: str | Path) -> dict[str, np.ndarray]:
-    """Read a model folder, parameter name -> values; bfloat16, which NumPy lacks, as float32.
+    """Read a model folder, parameter name -> values; float types that NumPy lacks, as float32.
 
     Raises:
         WeightsError: no weights in the folder, or a file that cannot be read.
     """
     return {
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        name: (
+            tensor if tensor.dtype in _NUMPY_FLOATS or not tensor.is_floating_point() else tensor.float()
+        ).numpy()
         for name, tensor in read_folder(folder).items()
     }
+
+
+def check_not_quantized(config: PreTrainedConfig, source: str) -> None:
+    """Refuse the configuration of quantized weights, whose scales are tensors beside them.
+
+    Raises:
+        WeightsError: it has a `quantization_config`.
+    """
+    if getattr(config, "quantization_config", None) is not None:
+        raise WeightsError(f"{source}: the weights are quantized (quantization_config); {_NOT_QUANTIZED}")
+
+
+def check_float_weights(dtypes: Mapping[str, str], source: str) -> None:
+    """Refuse weights that are not floating-point numbers, such as quantized ones without their scales.
+
+    Args:
+        dtypes: parameter name -> name of its dtype in the checkpoint.
+        source: the folder, file or hub name that was read.
+
+    Raises:
+        WeightsError: one is of another type.
+    """
+    for name, dtype in dtypes.items():
+        if "float" not in dtype:
+            raise WeightsError(
+                f"{source}: {name} has the dtype {dtype}, expected floating-point numbers; {_NOT_QUANTIZED}"
+            )
 
 
 def check_output_folder(folder: Path) -> None:
@@ -202,6 +236,26 @@ def read_folder_shapes(folder: str | Path) -> dict[str, Shape]:
     for path in _weight_files(Path(folder)):
         shapes.update(_SHAPE_READERS.get(path.suffix, _pytorch_shapes)(path))
     return shapes
+
+
+def read_folder_dtypes(folder: str | Path) -> dict[str, str]:
+    """Read a model folder, parameter name -> dtype, without reading the numbers; none of TensorFlow.
+
+    Raises:
+        WeightsError: no weights in the folder, or a file that cannot be read.
+    """
+    dtypes: dict[str, str] = {}
+    for path in _weight_files(Path(folder)):
+        if path.suffix == ".safetensors":
+            with _wrap_read_errors(path), safe_open(path, framework="pt") as file:
+                codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            dtypes |= {
+                name: "float" if code.startswith(("F", "BF")) else code for name, code in codes.items()
+            }
+        elif path.suffix != ".h5":
+            tensors = read_pytorch_file(path, device="meta")
+            dtypes |= {name: dtype_name(tensor.dtype) for name, tensor in tensors.items()}
+    return dtypes
 
 
 def _weight_files(folder: Path) -> list[Path]:

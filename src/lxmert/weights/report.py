@@ -16,7 +16,14 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError, first_line, one_line
-from lxmert.weights.files import REFUSED_PICKLE, check_config, is_refused_pickle, read_folder_shapes
+from lxmert.weights.files import (
+    REFUSED_PICKLE,
+    check_config,
+    check_float_weights,
+    is_refused_pickle,
+    read_folder_dtypes,
+    read_folder_shapes,
+)
 from lxmert.weights.shapes import Shape, shapes_of
 
 if TYPE_CHECKING:
@@ -140,7 +147,8 @@ def load_report(model_class: type[Any], name_or_folder: str | Path, **kwargs: An
         **kwargs: passed to `from_pretrained`.
 
     Raises:
-        WeightsError: there is no checkpoint, or it cannot be read.
+        WeightsError: there is no checkpoint, it cannot be read, or has weights that are not floating-point
+            numbers.
     """
     return load_with_report(model_class, name_or_folder, **kwargs)[1]
 
@@ -169,6 +177,11 @@ def load_with_report(
         raise WeightsError(
             f"cannot load {model_class.__name__} from {source!r}: {first_line(error)}"
         ) from error
+    # Files of a variant have other names.
+    folder = Path(source, kwargs.get("subfolder") or "")
+    is_readable = folder.is_dir() and not kwargs.get("variant")
+    if is_readable:
+        _check_dtypes(folder, model)
     shapes = shapes_of(model.state_dict())
     reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
     gaps = set(info["missing_keys"]) | set(reshaped)
@@ -177,7 +190,7 @@ def load_with_report(
         source=source,
         matched={name: shape for name, shape in shapes.items() if name not in gaps},
         missing={name: shapes[name] for name in shapes if name in info["missing_keys"]},
-        unexpected=_unused_shapes(source, info["unexpected_keys"]),
+        unexpected=_unused_shapes(folder if is_readable else None, info["unexpected_keys"]),
         reshaped=dict(sorted(reshaped.items())),
     )
 
@@ -197,7 +210,8 @@ def load_complete(
         not use are allowed, and listed in the report.
 
     Raises:
-        WeightsError: there is no checkpoint, or it cannot be read.
+        WeightsError: there is no checkpoint, it cannot be read, or has weights that are not floating-point
+            numbers.
         IncompleteWeightsError: the checkpoint leaves part of the model at random values.
     """
     model, report = load_with_report(model_class, name_or_folder, **kwargs)
@@ -205,10 +219,21 @@ def load_complete(
     return model, report
 
 
-def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]:
-    """Shapes of unused checkpoint tensors, known for local folders only."""
+def _check_dtypes(folder: Path, model: PreTrainedModel) -> None:
+    """Refuse weights that `transformers` converted from integers or complex numbers."""
+    if getattr(model.config, "quantization_config", None) is not None:
+        return
+    floats = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    prefix = f"{model.base_model_prefix}."
+    floats |= {prefix + name for name in floats} | {name.removeprefix(prefix) for name in floats}
+    dtypes = read_folder_dtypes(folder)
+    check_float_weights({name: dtype for name, dtype in dtypes.items() if name in floats}, str(folder))
+
+
+def _unused_shapes(folder: Path | None, names: Iterable[str]) -> dict[str, Shape | None]:
+    """Shapes of unused checkpoint tensors, unknown without a local folder."""
     ordered = sorted(names)
-    shapes = read_folder_shapes(source) if ordered and Path(source).is_dir() else {}
+    shapes = read_folder_shapes(folder) if ordered and folder is not None else {}
     return {name: shapes.get(name) for name in ordered}
 
 
