@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import BatchEncoding, BatchFeature
 
 keras = pytest.importorskip("keras")
 
@@ -81,6 +82,31 @@ def test_question_answering_with_separate_targets_reports_accuracy() -> None:
     assert accuracy == pytest.approx((scores.argmax(-1) == labels()["ans"]).mean(), abs=1e-6)
     own = model(batch() | {"labels": labels()["ans"]}).loss
     assert loss == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
+
+
+@pytest.mark.parametrize("made", [BatchFeature, BatchEncoding])
+def test_outputs_of_processor_and_tokenizer_are_inputs_and_targets(made: Any) -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+    answers = labels()["ans"]
+    plain = batch() | {"labels": answers}
+    given, truth = made(batch()), made({"labels": answers})
+    expected = model.evaluate(plain, verbose=0)
+    assert np.isfinite(expected)
+    history = model.fit(made(plain), validation_data=(given, truth), shuffle=False, verbose=0).history
+    assert history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert model.evaluate(given, truth, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert model.train_on_batch(given, truth) == pytest.approx(expected, rel=1e-5)
+    assert model.test_on_batch(given, truth) == pytest.approx(expected, rel=1e-5)
+    scores = model.predict(batch(), verbose=0)["question_answering_score"]
+    for found in (model.predict(given, verbose=0), model.predict_on_batch(given)):
+        np.testing.assert_allclose(found["question_answering_score"], scores, atol=1e-6)
+
+
+def test_option_among_inputs_raises_tensor_error() -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    with pytest.raises(TensorError, match=r"^output_attentions is True, but fit, evaluate and predict take"):
+        model.predict(batch() | {"output_attentions": True}, verbose=0)
 
 
 def test_visual_reasoning_trains_on_image_pairs() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from lxmert.errors import TensorError
 from lxmert.model_keras.checked_data import CheckedData, RestoreOnErrorMixin, are_arrays
 from lxmert.model_keras.internal_loss import InternalLossMixin
 
@@ -59,7 +60,7 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.train_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
-        arguments = _by_name("train_on_batch", x, y, *args, **kwargs)
+        arguments = _with_plain_mappings(_by_name("train_on_batch", x, y, *args, **kwargs))
         self._reject_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
         wants_names = arguments.pop("return_dict", False)
         results = super().train_on_batch(**arguments, return_dict=True)  # type: ignore[misc]
@@ -68,7 +69,7 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.test_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
-        arguments = _by_name("test_on_batch", x, y, *args, **kwargs)
+        arguments = _with_plain_mappings(_by_name("test_on_batch", x, y, *args, **kwargs))
         self._reject_weights(arguments.get("sample_weight"))
         wants_names = arguments.pop("return_dict", False)
         results = super().test_on_batch(**arguments, return_dict=True)  # type: ignore[misc]
@@ -77,7 +78,7 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
     def predict_on_batch(self, x: Any) -> Any:
         """See `keras.Model.predict_on_batch`; checks before anything is compiled."""
         self._check_inputs((x,))
-        return super().predict_on_batch(x)  # type: ignore[misc]
+        return super().predict_on_batch(**_with_plain_mappings({"x": x}))  # type: ignore[misc]
 
     def _as_requested(self, results: Mapping[str, Any], wants_names: bool) -> Any:
         """Return the results; without names only the loss and those of `compile`, in the order of Keras."""
@@ -97,9 +98,10 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
         check = check or self._check_batch
         x = arguments["x"]
         if are_arrays(x):
+            _reject_options(x)
             if x is not None:
                 check((x, arguments.get("y"), None))
-            return arguments
+            return _with_plain_mappings(arguments)
         if isinstance(x, CheckedData) or arguments.get("validation_split"):
             return arguments
         data = CheckedData(
@@ -132,3 +134,23 @@ def _by_name(method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Return the arguments of a method of `keras.Model` by name."""
     arguments = inspect.signature(getattr(keras.Model, method)).bind(None, *args, **kwargs).arguments
     return {name: value for name, value in arguments.items() if name != "self"}
+
+
+def _reject_options(x: Any) -> None:
+    """Raise a TensorError for an option, such as `output_attentions=True`, among inputs to be batched."""
+    if isinstance(x, Mapping):
+        for name, value in x.items():
+            if isinstance(value, bool):
+                raise TensorError(
+                    f"{name} is {value}, but fit, evaluate and predict take tensors alone, to cut them into "
+                    "batches: set it in the configuration, or call the model"
+                )
+
+
+def _with_plain_mappings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with `x` and `y` of a processor or tokenizer as the dictionaries Keras needs."""
+    return arguments | {
+        name: dict(value)
+        for name, value in arguments.items()
+        if name in ("x", "y") and isinstance(value, Mapping)
+    }
