@@ -265,6 +265,18 @@ def test_save_pretrained_onto_file_raises_weights_error(tmp_path: Path) -> None:
         lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1)).save_pretrained(tmp_path / "x")
 
 
+def test_save_pretrained_of_invalid_configuration_leaves_saved_model_alone(tmp_path: Path) -> None:
+    model = lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1))
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    model.config.hidden_dropout_prob = 5
+    for folder in (tmp_path, tmp_path / "new"):
+        with pytest.raises(ConfigurationError, match="hidden_dropout_prob"):
+            model.save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_save_pretrained_accepts_transformers_options_without_effect(tmp_path: Path) -> None:
     model = lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1))
     model.save_pretrained(

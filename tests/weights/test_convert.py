@@ -254,6 +254,34 @@ def test_existing_files_are_overwritten_only_on_request(tmp_path: Path) -> None:
     export_original(tmp_path / "ours", path, overwrite=True)
 
 
+def test_answers_of_overwritten_model_are_removed(tmp_path: Path) -> None:
+    path, folder = save_original(finetuned(), tmp_path), tmp_path / "ours"
+    answers = list("abcdefg")
+    convert_original(path, folder, heads=3, answers=answers)
+    (folder / "notes.txt").write_text("mine")
+    convert_original(path, folder, heads=3, overwrite=True)
+    assert {file.name for file in folder.iterdir()} == {"config.json", "model.safetensors", "notes.txt"}
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/answers.json").write_text("mine")
+    convert_original(path, tmp_path / "new", heads=3)
+    assert (tmp_path / "new/answers.json").read_text() == "mine"
+
+
+def test_full_disk_raises_one_line_weights_error(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path, folder = save_original(finetuned(), tmp_path), tmp_path / "ours"
+    convert_original(path, folder, heads=3, answers=list("abcdefg"))
+    before, limits = (folder / "config.json").read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(WeightsError, match=r"model\.safetensors' could not be written .*free some disk"):
+            convert_original(path, folder, heads=3, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (folder / "answers.json").exists()
+    assert (folder / "config.json").read_bytes() == before
+
+
 def test_sharded_model_is_not_overwritten_by_default(tmp_path: Path) -> None:
     path, folder = save_original(finetuned(), tmp_path), tmp_path / "sharded"
     convert_original(path, folder, heads=3)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lxmert.answers import ANSWERS_FILE, write_answers
@@ -21,7 +20,6 @@ from lxmert.errors import IncompleteWeightsError, WeightsError
 from lxmert.weights.dtypes import dtype_name
 from lxmert.weights.files import (
     CONFIG_NAME,
-    PT_FORMAT,
     SAFETENSORS_NAME,
     check_config,
     check_float_weights,
@@ -29,6 +27,7 @@ from lxmert.weights.files import (
     check_output_folder,
     read_folder,
     read_pytorch_file,
+    write_safetensors,
 )
 from lxmert.weights.names import (
     FINETUNED_ENCODER,
@@ -69,14 +68,15 @@ def convert_original(
         answers: the answer of each class id; its length must be the number of classes of the checkpoint.
         vocab_size: the number of word pieces of the tokenizer meant for the model, to be compared with the
             word embeddings of the checkpoint.
-        overwrite: True replaces a model already in the folder.
+        overwrite: True replaces a model already in the folder; its answers go with it.
 
     Returns:
         A complete report; `unexpected` lists original tensors that were left out.
 
     Raises:
         WeightsError: the file cannot be read, is not an LXMERT checkpoint, holds weights that are not
-            floating-point numbers, `heads` is needed but missing, or `folder` is a file.
+            floating-point numbers, `heads` is needed but missing, or `folder` is a file or cannot
+            be written.
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
@@ -103,6 +103,8 @@ def convert_original(
     _write_folder(folder, tensors, config, architecture)
     if answers is not None:
         write_answers(folder / ANSWERS_FILE, answers)
+    elif overwrite:  # those of the replaced model
+        (folder / ANSWERS_FILE).unlink(missing_ok=True)
     return report
 
 
@@ -285,7 +287,7 @@ def _write_folder(
         for name in expected
         if name in tensors
     }
-    save_file(copies, folder / SAFETENSORS_NAME, metadata=PT_FORMAT)
+    write_safetensors(copies, folder / SAFETENSORS_NAME)
     config.save_pretrained(folder)
 
 

@@ -208,15 +208,30 @@ def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], 
         config: the configuration.
 
     Raises:
-        WeightsError: `folder` is a file, or inside one.
+        WeightsError: `folder` is a file, or inside one, or cannot be written.
+        ConfigurationError: the configuration breaks its rules; nothing was written then.
     """
     folder = Path(folder)
     check_output_folder(folder)
+    config.validate()
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: _as_tensor(array) for name, array in arrays.items()}, folder / SAFETENSORS_NAME, PT_FORMAT
-    )
+    write_safetensors({name: _as_tensor(array) for name, array in arrays.items()}, folder / SAFETENSORS_NAME)
     config.save_pretrained(folder)
+
+
+def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write the tensors of a PyTorch class.
+
+    Raises:
+        WeightsError: the file cannot be written, as on a full disk.
+    """
+    try:
+        save_file(tensors, path, PT_FORMAT)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{str(path)!r} could not be written ({first_line(error)}); free some disk space or choose another "
+            "folder"
+        ) from error
 
 
 def _as_tensor(array: np.ndarray) -> Tensor:
