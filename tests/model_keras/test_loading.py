@@ -140,6 +140,26 @@ def test_quantized_checkpoint_raises_weights_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Model", "ForQuestionAnswering"])
+def test_layer_norm_names_of_the_first_tensorflow_bert_are_read(kind: str, tmp_path: Path) -> None:
+    original = with_random_weights(kind)
+    original.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
+        for name, tensor in tensors.items()
+    }
+    assert len(old.keys() - tensors.keys()) > 10
+    save_file(old, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    model, report = load_complete(keras_class(kind), tmp_path)
+    assert not report.unexpected
+    for name, (variable, transposed) in model.torch_variables().items():
+        values = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_array_equal(values.T if transposed else values, tensors[name].numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["Model", "ForQuestionAnswering"])
 def test_base_and_head_models_load_each_others_folders(
     kind: str, tmp_path: Path, warnings_seen: Callable[[], list[str]]
 ) -> None:
@@ -229,12 +249,13 @@ def test_dtype_and_torch_dtype_set_precision(argument: str, tmp_path: Path) -> N
     assert load(tmp_path, **{argument: "auto"}).dtype_policy.name == "bfloat16"
 
 
-def test_dtype_auto_without_config_dtype_follows_weights(tmp_path: Path) -> None:
-    with_random_weights("Model").to(torch.float16).save_pretrained(tmp_path)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_dtype_auto_without_config_dtype_follows_weights(dtype: str, tmp_path: Path) -> None:
+    with_random_weights("Model").to(getattr(torch, dtype)).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     del settings["dtype"]
     (tmp_path / "config.json").write_text(json.dumps(settings))
-    assert lxmert.TFLxmertModel.from_pretrained(tmp_path, dtype="auto").dtype_policy.name == "float16"
+    assert lxmert.TFLxmertModel.from_pretrained(tmp_path, dtype="auto").dtype_policy.name == dtype
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,22 @@ from transformers.utils import logging
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
-from lxmert.weights.files import check_config, check_float_weights, check_not_quantized, read_folder_arrays
+from lxmert.weights.dtypes import dtype_name
+from lxmert.weights.files import (
+    as_arrays,
+    check_config,
+    check_float_weights,
+    check_not_quantized,
+    read_folder,
+)
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
+from lxmert.weights.names import canonical_original_name
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lxmert.model_keras.layers import TorchVariable
     from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 
@@ -63,14 +73,14 @@ def load_model(
     folder = _folder(str(name_or_folder), options)
     config = _load_configuration(model_class, folder, config, overrides)
     check_not_quantized(config, str(name_or_folder))
-    arrays = read_folder_arrays(folder)
+    tensors = read_folder(folder)
     torch_dtype = arguments.pop("torch_dtype", None)
     if torch_dtype is not None:
         arguments.setdefault("dtype", torch_dtype)
     if arguments.get("dtype") == "auto":
-        arguments["dtype"] = _checkpoint_dtype(config, arrays)
+        arguments["dtype"] = _checkpoint_dtype(config, tensors)
     model = model_class(config, **arguments)
-    return model, assign_arrays(model, arrays, str(name_or_folder))
+    return model, assign_arrays(model, as_arrays(tensors), str(name_or_folder))
 
 
 def assign_arrays(
@@ -133,11 +143,11 @@ def _folder(name: str, options: Mapping[str, Any]) -> Path:
     return hub_folder(name, options)
 
 
-def _checkpoint_dtype(config: LxmertConfig, arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Return the Keras dtype of a checkpoint: that of the configuration, else of its first float array."""
+def _checkpoint_dtype(config: LxmertConfig, tensors: "Mapping[str, Tensor]") -> str | None:
+    """Return the Keras dtype of a checkpoint: that of the configuration, else of its first float tensor."""
     if config.dtype is not None:
         return str(config.dtype).removeprefix("torch.")
-    return next((array.dtype.name for array in arrays.values() if array.dtype.kind == "f"), None)
+    return next((dtype_name(tensor.dtype) for tensor in tensors.values() if tensor.is_floating_point()), None)
 
 
 def _load_configuration(
@@ -169,13 +179,23 @@ def _load_configuration(
 def _rename_for_model(
     arrays: Mapping[str, np.ndarray], variables: Mapping[str, "TorchVariable"]
 ) -> dict[str, np.ndarray]:
-    """Rename arrays to the names of this model, which with and without heads differ by a prefix."""
+    """Rename arrays to the names of this model, which with and without heads differ by a prefix.
+
+    Parameters of LayerNorm may have the names that the first TensorFlow BERT gave them.
+    """
     prefix = "lxmert."
-    if not any(name.startswith(prefix) for name in variables):
-        return {name.removeprefix(prefix): array for name, array in arrays.items()}
-    return {
-        f"{prefix}{name}" if f"{prefix}{name}" in variables else name: array for name, array in arrays.items()
-    }
+    has_prefix = any(name.startswith(prefix) for name in variables)
+
+    def rename(name: str) -> str:
+        if not has_prefix:
+            return name.removeprefix(prefix)
+        return f"{prefix}{name}" if f"{prefix}{name}" in variables else name
+
+    renamed = {}
+    for name, array in arrays.items():
+        canonical = rename(canonical_original_name(name))
+        renamed[canonical if canonical in variables else rename(name)] = array
+    return renamed
 
 
 def _torch_shape(entry: "TorchVariable") -> tuple[int, ...]:

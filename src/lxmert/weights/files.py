@@ -147,17 +147,13 @@ def read_folder(folder: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def read_folder_arrays(folder: str | Path) -> dict[str, np.ndarray]:
-    """Read a model folder, parameter name -> values; float types that NumPy lacks, as float32.
-
-    Raises:
-        WeightsError: no weights in the folder, or a file that cannot be read.
-    """
+def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return tensors of the CPU as NumPy arrays; float types that NumPy lacks as float32."""
     return {
         name: (
             tensor if tensor.dtype in _NUMPY_FLOATS or not tensor.is_floating_point() else tensor.float()
         ).numpy()
-        for name, tensor in read_folder(folder).items()
+        for name, tensor in tensors.items()
     }
 
 
@@ -229,8 +225,8 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
         save_file(tensors, path, PT_FORMAT)
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{str(path)!r} could not be written ({first_line(error)}); free some disk space or choose another "
-            "folder"
+            f"{str(path)!r} could not be written ({first_line(error)}); free some disk space, or choose "
+            "another folder"
         ) from error
 
 
