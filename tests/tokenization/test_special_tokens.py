@@ -1,6 +1,9 @@
 """[CLS] A [SEP] B [SEP]: by the tokenizer call, by methods on ids, and after tokens change."""
 
 import pytest
+from tokenizers import AddedToken
+
+from lxmert.errors import VocabularyError
 
 
 @pytest.fixture
@@ -60,6 +63,21 @@ def test_unknown_token_takes_effect(tokenizer, small_vocabulary):
     assert len(tokenizer) == len(small_vocabulary) + 1
     tokenizer.unk_token = "us"
     assert tokenizer.tokenize("ж") == ["us"]
+
+
+@pytest.mark.parametrize("name", ["cls_token", "sep_token", "unk_token", "pad_token", "mask_token"])
+def test_special_token_outside_the_vocabulary_is_refused_until_added(tokenizer, name):
+    before = tokenizer("is the", "ж", padding="max_length", max_length=9)["input_ids"]
+    for token in ("<start>", AddedToken("<start>")):
+        with pytest.raises(VocabularyError, match=rf"^{name} cannot be '<start>', .* add_special_tokens\("):
+            setattr(tokenizer, name, token)
+    assert getattr(tokenizer, name) == f"[{name[:-6].upper()}]"
+    assert tokenizer("is the", "ж", padding="max_length", max_length=9)["input_ids"] == before
+    assert tokenizer.add_special_tokens({name: "<start>"}) == 1
+    assert getattr(tokenizer, name) == "<start>"
+    setattr(tokenizer, name, "<start>")
+    with pytest.raises(VocabularyError):
+        setattr(tokenizer, name, "<other>")
 
 
 def test_bos_and_eos_tokens_are_never_added(tokenizer):

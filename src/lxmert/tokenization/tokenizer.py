@@ -29,6 +29,7 @@ from lxmert.tokenization.vocabulary import VocabularySource
 # Setting one of these on a tokenizer takes effect at once.
 _MUTABLE = {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars", "strip_accents", "clean_text"}
 _MUTABLE |= {name + suffix for name in ("cls_token", "sep_token", "unk_token") for suffix in ("", "_id")}
+_TOKENS = ("cls_token", "sep_token", "unk_token", "pad_token", "mask_token")
 # These decide what the vocabulary means: they are fixed when the tokenizer is made.
 _FIXED = {"never_split", "wordpieces_prefix"}
 
@@ -178,9 +179,28 @@ class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
             raise AttributeError(
                 f"{key} is fixed when the tokenizer is created; create another one with {key}={value!r}"
             )
+        if ready and key in _TOKENS and not self.__dict__.get("_is_adding_special_tokens", False):
+            self._require_id(key, value)
         super().__setattr__(key, value)
         if ready and key in _MUTABLE:
             self._rebuild_pipeline()
+
+    def _require_id(self, key: str, token: Any) -> None:
+        """Refuse a token that would have the id of the unknown token."""
+        if isinstance(token, str | AddedToken) and self._tokenizer.token_to_id(str(token)) is None:
+            raise VocabularyError(
+                f"{key} cannot be {str(token)!r}, which is not in the vocabulary; add it with "
+                f"add_special_tokens({{{key!r}: {str(token)!r}}})"
+            )
+
+    def add_special_tokens(self, *args: Any, **kwargs: Any) -> int:
+        """See transformers: set special tokens, and add those that are not in the vocabulary."""
+        self.__dict__["_is_adding_special_tokens"] = True  # it sets them first
+        try:
+            added: int = super().add_special_tokens(*args, **kwargs)
+        finally:
+            self.__dict__["_is_adding_special_tokens"] = False
+        return added
 
     def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
         added: int = super()._add_tokens(new_tokens, special_tokens=special_tokens)
