@@ -84,6 +84,34 @@ def test_question_answering_with_separate_targets_reports_accuracy() -> None:
     assert loss == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
 
 
+@pytest.mark.parametrize("form", ["ids", "column", "scores"])
+def test_weighted_metrics_leave_out_questions_without_a_label(form: str) -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    model.compile(optimizer="sgd", metrics=["accuracy"], weighted_metrics=["accuracy"], run_eagerly=True)
+    best = model.predict(batch(), verbose=0).question_answering_score.argmax(-1)
+    answers = best.copy()
+    answers[0] = (best[0] + 1) % 9  # wrong
+    unlabelled = np.arange(EXAMPLES) >= 5  # 4 of 5 are right
+    given = np.where(unlabelled, -100, answers)
+    if form == "column":
+        given = given[:, None]
+    if form == "scores":
+        given = np.where(unlabelled[:, None], -1.0, np.eye(9)[answers]).astype("float32")
+    found = model.evaluate(batch() | {"labels": given}, batch_size=3, verbose=0, return_dict=True)
+    assert found["weighted_accuracy"] == pytest.approx(4 / 5)
+
+
+def test_weighted_metrics_leave_out_words_that_are_not_masked() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile(optimizer="sgd", weighted_metrics={"prediction_logits": ["accuracy"]}, run_eagerly=True)
+    best = model.predict(batch(), verbose=0).prediction_logits.argmax(-1)
+    words = np.full_like(best, -100)
+    words[:, 1] = best[:, 1]
+    words[:2, 1] = (best[:2, 1] + 1) % 61  # two of seven are wrong
+    found = model.evaluate(batch() | {"labels": words}, batch_size=3, verbose=0, return_dict=True)
+    assert found["accuracy"] == pytest.approx(5 / 7)
+
+
 @pytest.mark.parametrize("made", [BatchFeature, BatchEncoding])
 def test_outputs_of_processor_and_tokenizer_are_inputs_and_targets(made: Any) -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)

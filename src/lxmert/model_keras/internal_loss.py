@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
+from keras import ops
 from keras.src.losses.loss import scale_loss_for_distribution
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.inputs import FlexibleInputs
+from lxmert.model_keras.losses import are_soft
 
 
 class InternalLossMixin(FlexibleInputs):
@@ -112,7 +114,8 @@ class InternalLossMixin(FlexibleInputs):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Compute the losses of tasks that have targets, and the metrics of `compile`.
 
-        Labels among the inputs are found automatically.
+        Labels among the inputs are found automatically. With the model's own loss, `weighted_metrics` leave
+        out what has no label; Keras gives `metrics` no weights.
         """
         losses = (y_pred.get("losses") if isinstance(y_pred, Mapping) else None) or {}
         for tracker in self._task_losses:
@@ -127,7 +130,14 @@ class InternalLossMixin(FlexibleInputs):
             return self.get_metrics_result()  # type: ignore[attr-defined]
         if y is None:
             y = self._labels_from_inputs(x, by_score=isinstance(self._compile_metrics._user_metrics, Mapping))
-        return super().compute_metrics(x, y, self._scores(y_pred, y), sample_weight)  # type: ignore[misc]
+        scores = self._scores(y_pred, y)
+        if self._compile_loss is None and self.takes_named_inputs() and y is not None:
+            sample_weight = (
+                {name: _label_weights(y[name], scores[name]) for name in y}
+                if isinstance(y, Mapping)
+                else _label_weights(y, scores)
+            )
+        return super().compute_metrics(x, y, scores, sample_weight)  # type: ignore[misc]
 
     def _labels_from_inputs(self, x: Any, by_score: bool) -> Any:
         """Return the labels among the inputs, by score; a single one as it is, unless `by_score`."""
@@ -224,6 +234,16 @@ class InternalLossMixin(FlexibleInputs):
             )
             raise TensorError(f"{type(self).__name__} takes targets {expected}, got {type(y).__name__}")
         return {self.label_names[0]: y}
+
+
+def _label_weights(targets: Any, scores: Any) -> Any:
+    """Return 1 for a target of the model's own loss, and 0 where there is none."""
+    labelled = targets >= 0
+    if are_soft(targets, scores.shape[-1]):
+        labelled = ops.all(labelled, axis=1)
+    elif len(targets.shape) == len(scores.shape):  # class ids in a column
+        labelled = ops.reshape(labelled, (-1,))
+    return ops.cast(labelled, "float32")
 
 
 def _batch_size(inputs: Any) -> Any:
