@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import pytest
 import transformers
+from tokenizers import AddedToken
 
 TEXT = ["What is the MAN holding? unwanted", "don't US [FOO] café 中国 hel\u200blo Hello quokka"]
 OPTIONS = [
@@ -137,3 +138,21 @@ def test_tokens_added_before_unknown_token_keep_their_ids(
     for copy in copies:
         assert copy("is foozle ж quokka")["input_ids"] == [2, 6, size, size + 1, size + 2, 3]
         assert len(copy) == size + 3
+
+
+@pytest.mark.parametrize("legacy_format", [None, False, True])
+def test_added_tokens_match_as_before_after_loading(
+    tokenizer_class, small_vocabulary, tmp_path, legacy_format
+):
+    tokenizer, size = tokenizer_class(small_vocabulary), len(small_vocabulary)
+    tokenizer.add_tokens([AddedToken("foo", single_word=True), AddedToken("BAR", normalized=False)])
+    tokenizer.add_special_tokens({"mask_token": AddedToken("<m>", lstrip=True)})
+    tokenizer.save_pretrained(tmp_path, legacy_format=legacy_format)
+    loaded = tokenizer_class.from_pretrained(tmp_path)
+    for one in (tokenizer, loaded):
+        assert one("foo is <m>")["input_ids"] == [2, size, 6, size + 2, 3]
+        assert one("BAR")["input_ids"] == [2, size + 1, 3]
+        assert one.tokenize("foos bar") == ["f", "##o", "##o", "##s", "b", "##a", "##r"]
+        offsets = one("is <m>", return_offsets_mapping=True)["offset_mapping"]
+        assert [tuple(pair) for pair in offsets] == [(0, 0), (0, 2), (2, 6), (0, 0)]
+    assert len(loaded) == size + 3

@@ -273,9 +273,17 @@ class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
         filename_prefix: str | None = None,
     ) -> tuple[str, ...]:
         """Write tokenizer.json and vocab.txt; `legacy_format` False leaves out the second, True the first."""
+        config_file = Path(file_names[0])
         if not self._options().is_supported_by_transformers:
-            self._write_generic_tokenizer_class(Path(file_names[0]))
+            # Makes transformers load tokenizer.json as it is: its own LXMERT class would drop some options.
+            _update_settings(
+                config_file,
+                {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": self.model_input_names},
+            )
         if legacy_format:
+            # The list of added tokens that follows has their texts only, not how they match.
+            tokens = {index: token.__getstate__() for index, token in self.added_tokens_decoder.items()}
+            _update_settings(config_file, {"added_tokens_decoder": tokens})
             names: tuple[str, ...] = PreTrainedTokenizerBase._save_pretrained(
                 self, save_directory, file_names, filename_prefix=filename_prefix
             )
@@ -284,13 +292,6 @@ class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
         if legacy_format is None:
             names += self.save_vocabulary(str(save_directory), filename_prefix)
         return names
-
-    def _write_generic_tokenizer_class(self, config_file: Path) -> None:
-        """Make transformers load tokenizer.json as it is: its own LXMERT class would drop some options."""
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": self.model_input_names}
-        text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
-        config_file.write_text(text + "\n", encoding="utf-8")
 
 
 class LxmertTokenizerFast(LxmertTokenizer):
@@ -328,3 +329,11 @@ class LxmertTokenizerFast(LxmertTokenizer):
             strip_accents=strip_accents,
             **kwargs,
         )
+
+
+def _update_settings(file: Path, settings: dict[str, Any]) -> None:
+    """Add settings to a tokenizer_config.json."""
+    text = json.dumps(
+        backend.read_json_settings(file) | settings, indent=2, sort_keys=True, ensure_ascii=False
+    )
+    file.write_text(text + "\n", encoding="utf-8")
