@@ -1,6 +1,7 @@
 """`load_bert`: starting from BERT, compared with the BERT of `transformers`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -115,6 +116,23 @@ def test_bert_of_other_width_raises_weights_error_and_changes_nothing(bert: Path
     with pytest.raises(WeightsError, match=r"another shape .*checkpoint 40×24, model 48×24"):
         load_bert(ours, str(bert))
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "other", [{"num_attention_heads": 4}, {"hidden_act": "relu"}, {"layer_norm_eps": 1e-3}]
+)
+def test_bert_that_computes_differently_raises_weights_error(
+    bert: Path, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    BertForPreTraining(BertConfig(**SIZES | other, num_hidden_layers=4)).save_pretrained(tmp_path)
+    ((name, value),) = other.items()
+    ours = model()
+    before = {key: tensor.clone() for key, tensor in ours.state_dict().items()}
+    with pytest.raises(WeightsError, match=f"{name} is {value!r} in this BERT, but .* in the model"):
+        load_bert(ours, str(tmp_path))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in ours.state_dict().items())
+    config = LxmertConfig(**SIZES | other, l_layers=3, x_layers=1, r_layers=1)
+    load_bert(LxmertForPreTraining(config), str(tmp_path))
 
 
 def test_quantized_bert_raises_weights_error_and_changes_nothing(bert: Path, tmp_path: Path) -> None:

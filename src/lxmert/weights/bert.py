@@ -12,16 +12,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from lxmert.errors import WeightsError
 from lxmert.weights.dtypes import dtype_name
-from lxmert.weights.files import check_float_weights, read_folder
+from lxmert.weights.files import CONFIG_NAME, check_float_weights, read_folder
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.names import canonical_original_name
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import shapes_of
 
+_SHAPELESS = ("num_attention_heads", "hidden_act", "layer_norm_eps")
+"""What the shapes of the weights do not show."""
 _MATCHING_HEAD = "cls.seq_relationship."
 _TIED_DECODER = "cls.predictions.decoder."
 _LAYER = re.compile(r"lxmert\.encoder\.layer\.(\d+)\.")
@@ -56,10 +58,13 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
         The tensors that were filled, and those that keep their weights ("missing").
 
     Raises:
-        WeightsError: there is no such checkpoint, it is not one of BERT, or a tensor has another shape or is
-            not of floating-point numbers; nothing was changed then.
+        WeightsError: there is no such checkpoint, it is not one of BERT, has other heads, activation or
+            epsilon than the model, or a tensor has another shape or is not of floating-point numbers; nothing
+            was changed then.
     """
-    tensors = _to_lxmert_names(read_folder(bert_folder(name)), model.config.l_layers)
+    folder = bert_folder(name)
+    _check_config(folder, model.config, name)
+    tensors = _to_lxmert_names(read_folder(folder), model.config.l_layers)
     report = LoadReport.compare(
         shapes_of(model.state_dict()), shapes_of(tensors), model=type(model).__name__, source=name
     )
@@ -72,6 +77,20 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
     model.load_state_dict({key: tensors[key] for key in report.matched}, strict=False)
     model.tie_weights()
     return report
+
+
+def _check_config(folder: Path, config: PreTrainedConfig, name: str) -> None:
+    """Refuse a BERT that computes differently with the same weights; old ones may lack the file."""
+    if not (folder / CONFIG_NAME).is_file():
+        return
+    theirs, _ = PreTrainedConfig.get_config_dict(folder)
+    for key in _SHAPELESS:
+        ours = getattr(config, key)
+        if theirs.get(key, ours) != ours:
+            raise WeightsError(
+                f"{name}: {key} is {theirs[key]!r} in this BERT, but {ours!r} in the model; adapt the "
+                "configuration to it"
+            )
 
 
 def _to_lxmert_names(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
