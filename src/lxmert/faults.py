@@ -230,6 +230,13 @@ def target_shape_message(name: str, given: tuple[int | None, ...], expected: tup
     return f"{name}: the target has shape {given}, expected {expected}"
 
 
+def model_path_fault(name: str) -> str | None:
+    """The fault of a path that is a file instead of a model folder; None if it is not a file."""
+    if not os.path.isfile(name):
+        return None
+    return f"{name} is a file, expected a model folder or a hub name; pass the folder that it is in"
+
+
 def overwrite_fault(path: Path, *, overwrite: bool) -> str | None:
     """The fault of writing to a file that exists and may not be replaced; None if it may be written."""
     if overwrite or not path.exists():

@@ -262,6 +262,7 @@ def test_dtype_auto_without_config_dtype_follows_weights(dtype: str, tmp_path: P
     ("place", "message"),
     [
         ("nowhere/at/all", "neither a model folder nor a hub name"),
+        ("empty/a.safetensors", "is a file, expected a model folder or a hub name"),
         ("empty", "no configuration"),
         ("configured", "no weights"),
         ("foreign", "model_type is 'bert'"),
@@ -275,6 +276,7 @@ def test_invalid_folder_raises_one_line_weights_error(place: str, message: str, 
             small_config().save_pretrained(tmp_path / name)
     (tmp_path / "foreign/config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "broken/model.safetensors").write_bytes(b"x" * 40)
+    (tmp_path / "empty/a.safetensors").write_bytes(b"")
     with pytest.raises(WeightsError, match=re.escape(message)) as caught:
         lxmert.TFLxmertModel.from_pretrained(tmp_path / place)
     assert "\n" not in str(caught.value)

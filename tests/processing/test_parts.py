@@ -142,6 +142,18 @@ def test_invalid_folder_raises_one_line_error(files, error, pattern, tmp_path):
     assert_raises_one_line(error, pattern, lambda: LxmertProcessor.from_pretrained(tmp_path))
 
 
+def test_file_instead_of_folder_raises_one_line_error(tmp_path, monkeypatch):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/tokenizer.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for name in ("proc/tokenizer.json", tmp_path / "proc/tokenizer.json"):
+        assert_raises_one_line(
+            InputError,
+            "is a file, expected a model folder",
+            lambda name=name: LxmertProcessor.from_pretrained(name),
+        )
+
+
 def test_absent_folder_raises_one_line_error(tmp_path):
     assert_raises_one_line(
         InputError,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 
@@ -63,6 +64,44 @@ def test_hub_folder_fetches_only_model_files(server: LocalServer) -> None:
 def test_safetensors_are_preferred_over_pytorch_file(server: LocalServer, repository: Path) -> None:
     (repository / "model.safetensors").write_bytes(b"safe")
     assert file_names(hub_folder(NAME)) == {"config.json", "vocab.txt", "model.safetensors"}
+
+
+VARIANTS = ["model.fp16.safetensors", "model.fp16-00001-of-00002.safetensors", "pytorch_model.fp16.bin"]
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+
+
+@pytest.mark.parametrize("own", [[], SHARDS])
+def test_variants_of_weights_are_not_fetched(server: LocalServer, repository: Path, own: list[str]) -> None:
+    for name in (*VARIANTS, *own, "model.safetensors.index.json"):
+        (repository / name).write_bytes(b"{}")
+    settings = {"config.json", "vocab.txt", "model.safetensors.index.json"}
+    assert file_names(hub_folder(NAME)) == settings | set(own or ["pytorch_model.bin"])
+
+
+def test_false_token_reaches_the_hub_client(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = []
+    ask = huggingface_hub.HfApi.model_info
+    monkeypatch.setattr(
+        huggingface_hub.HfApi,
+        "model_info",
+        lambda self, *args, **kwargs: tokens.append(kwargs.get("token")) or ask(self, *args, **kwargs),
+    )
+    hub_folder(NAME, {"token": False, "local_files_only": False, "force_download": False})
+    assert tokens[0] is False
+    tokens.clear()
+    hub_folder(NAME, {"token": None})
+    assert tokens == [None]
+
+
+def test_file_is_not_asked_for_on_the_hub(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qa").mkdir()
+    (tmp_path / "qa/model.safetensors").write_bytes(b"")
+    message = error_message(WeightsError, lambda: hub_folder("qa/model.safetensors"))
+    assert message.startswith("qa/model.safetensors is a file, expected a model folder or a hub name; pass")
+    assert server.requests == []
 
 
 def test_weights_false_skips_weights_and_later_call_fetches_them(server: LocalServer) -> None:

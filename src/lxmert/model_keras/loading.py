@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
+from lxmert.faults import model_path_fault
 from lxmert.weights.dtypes import dtype_name
 from lxmert.weights.files import (
     as_arrays,
@@ -139,7 +140,8 @@ def _folder(name: str, options: Mapping[str, Any]) -> Path:
     if Path(name).is_dir():
         return Path(name) / inner
     if not is_hub_name(name):
-        raise WeightsError(f"{name}: neither a model folder nor a hub name; check the path")
+        fault = model_path_fault(name)
+        raise WeightsError(fault or f"{name}: neither a model folder nor a hub name; check the path")
     return hub_folder(name, options)
 
 

@@ -13,6 +13,7 @@ from transformers.utils import cached_file
 from lxmert.answers import ANSWERS_FILE, read_answers, validate_answers, write_answers
 from lxmert.downloads import PublishedFile
 from lxmert.errors import ConfigurationError, InputError, first_line
+from lxmert.faults import model_path_fault
 from lxmert.texts import validate_max_length
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.tokenization.backend import read_json_settings
@@ -211,6 +212,8 @@ class ProcessorParts(ProcessorMixin):
         overrides = {key: kwargs.pop(key) for key in _SETTING_NAMES if key in kwargs}
         published = published_model(name)
         if not Path(name).is_dir():
+            if fault := model_path_fault(name):
+                raise InputError(fault)
             if not is_hub_name(name):
                 raise InputError(f"{name}: neither a model folder nor a hub name; check the path")
             options = {key: kwargs.pop(key) for key in HUB_ARGUMENTS & kwargs.keys()}

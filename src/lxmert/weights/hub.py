@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from lxmert.errors import WeightsError, first_line
+from lxmert.faults import model_path_fault
 
 HUB_TIMEOUT_S = 5.0
 """Longest silence of the hub before the cached copy is taken instead."""
@@ -24,8 +25,9 @@ HUB_ARGUMENTS = frozenset(
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _CONFIG_PATTERNS = ("*.json", "*.txt", "*.yaml")
-_SAFETENSORS_PATTERN = "model*.safetensors"
-_PYTORCH_PATTERN = "pytorch_model*.bin"
+# Not the variants, such as model.fp16.safetensors, which are only read on request.
+_SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+_PYTORCH = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 _TENSORFLOW_FILE = "tf_model.h5"
 _PROCESSOR_FILE = "processor_config.json"
 _CONFIG_FILES = ("config.json", "config.yaml")
@@ -53,12 +55,16 @@ def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: 
         The folder, or the one inside it that `subfolder` names.
 
     Raises:
-        WeightsError: no such repository, revision or folder in it, no access to it, or out of reach and not
-            in the cache.
+        WeightsError: the name is a file; no such repository, revision or folder in it, no access to it, or
+            out of reach and not in the cache.
     """
     from huggingface_hub.errors import HFValidationError
 
-    client_options = {key: value for key, value in (options or {}).items() if value and key != "proxies"}
+    if fault := model_path_fault(name):
+        raise WeightsError(fault)
+    client_options = {
+        key: value for key, value in (options or {}).items() if (value or value is False) and key != "proxies"
+    }
     subfolder = str(client_options.pop("subfolder", "")).strip("/")
     request = _Request(name, f"{subfolder}/" if subfolder else "", client_options, weights)
     try:
@@ -103,7 +109,7 @@ def _list_hub_files(request: _Request) -> tuple[str | None, list[str]]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if "local_files_only" in request.options:
+    if request.options.get("local_files_only"):
         raise OfflineModeIsEnabled
     found = HfApi().model_info(
         request.name, timeout=HUB_TIMEOUT_S, **request.select_options("revision", "token")
@@ -166,7 +172,7 @@ def _download_folder(request: _Request, commit: str | None, files: Collection[st
         needed += _needed_files(files, folder, weights=True)
     cache_options = request.select_options("cache_dir") | {"revision": commit}
     cached = [try_to_load_from_cache(request.name, file, **cache_options) for file in needed]
-    if needed and "force_download" not in request.options and all(isinstance(path, str) for path in cached):
+    if needed and not request.options.get("force_download") and all(isinstance(path, str) for path in cached):
         repository = Path(str(cached[0])).parents[needed[0].count("/")]
     else:
         repository = Path(
@@ -181,14 +187,11 @@ def _needed_files(files: Iterable[str], prefix: str, *, weights: bool) -> list[s
     """The files to read in one folder of a repository, "" or "folder/"."""
     inside = (file.removeprefix(prefix) for file in files if file.startswith(prefix))
     names = [file for file in inside if "/" not in file]
-    patterns = list(_CONFIG_PATTERNS)
+    needed = [name for name in names if any(fnmatch(name, pattern) for pattern in _CONFIG_PATTERNS)]
     if weights:
-        has_safetensors = any(fnmatch(name, _SAFETENSORS_PATTERN) for name in names)
-        has_pytorch = any(fnmatch(name, _PYTORCH_PATTERN) for name in names)
-        patterns.append(
-            _SAFETENSORS_PATTERN if has_safetensors else _PYTORCH_PATTERN if has_pytorch else _TENSORFLOW_FILE
-        )
-    return [prefix + name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+        kinds = ([name for name in names if kind.fullmatch(name)] for kind in (_SAFETENSORS, _PYTORCH))
+        needed += next(filter(None, kinds), [name for name in names if name == _TENSORFLOW_FILE])
+    return [prefix + name for name in needed]
 
 
 def _processor_folders(request: _Request, commit: str | None, files: Collection[str]) -> list[str]:
