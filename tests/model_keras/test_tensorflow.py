@@ -100,6 +100,14 @@ def test_ids_out_of_range_in_user_tf_function_raise_invalid_argument_error() -> 
             run(wrong)
 
 
+def test_small_dtype_of_ids_may_be_exceeded_by_the_vocabulary() -> None:
+    model = TFLxmertModel(small_config(l_layers=1, x_layers=1, r_layers=1, vocab_size=300))
+    given = as_numpy(inputs(CONFIG))
+    given["input_ids"] = np.full((3, 7), 250, np.uint8)  # 300 is 44 in this dtype
+    run = tf.function(lambda batch: model(batch).pooled_output)
+    np.testing.assert_allclose(run(given), model(given).pooled_output, atol=1e-5)
+
+
 def test_id_out_of_range_in_pipeline_raises_tensor_error_before_xla_compiles() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer="sgd", jit_compile=True)

@@ -140,10 +140,17 @@ def test_corrupt_safetensors_raise_weights_error(tmp_path: Path, read: Any) -> N
     [
         ("{", "not an index of shards"),
         ("[]", "not an index"),
+        ('{"weight_map": {}}', "not an index"),
+        ('{"weight_map": {"a": 5}}', "expected JSON with a 'weight_map' to file names"),
+        ('{"weight_map": {"a": {}}}', "not an index"),
+        ('{"weight_map": {"a": "x.bin", "b": "y.bin"}}', r"x\.bin' is missing, one of the 2 files"),
         ('{"weight_map": {"a": "../x.bin"}}', "points outside its folder"),
     ],
 )
 def test_bad_shard_indices_raise_weights_error(tmp_path: Path, index: str, message: str) -> None:
-    (tmp_path / "pytorch_model.bin.index.json").write_text(index)
-    with pytest.raises(WeightsError, match=message):
-        read_folder(tmp_path)
+    for name in ("pytorch_model.bin", "model.safetensors"):
+        (tmp_path / f"{name}.index.json").write_text(index)
+        for read in (read_folder, read_folder_shapes):
+            with pytest.raises(WeightsError, match=message) as caught:
+                read(tmp_path)
+            assert "\n" not in str(caught.value)

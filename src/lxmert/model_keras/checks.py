@@ -218,8 +218,9 @@ def assert_ids_in_graph(name: str, ids: Any, count: int) -> Any:
 
     if hasattr(ids, "numpy"):  # `check_ids` checked the values, or they are on an accelerator
         return ids
-    lowest, highest = tf.reduce_min(ids), tf.reduce_max(ids)
-    is_right = tf.logical_and(lowest >= 0, highest < tf.cast(count, highest.dtype))
+    # As int64, because `count` may be more than the dtype of the ids can hold.
+    lowest, highest = (tf.cast(found, tf.int64) for found in (tf.reduce_min(ids), tf.reduce_max(ids)))
+    is_right = tf.logical_and(lowest >= 0, highest < count)
     message = f"{name} has ids out of range, expected 0..{count - 1}, got these lowest and highest ids"
     with tf.control_dependencies([tf.debugging.Assert(is_right, [message, lowest, highest])]):
         return tf.identity(ids)

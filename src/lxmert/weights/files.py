@@ -333,16 +333,24 @@ def _wrap_read_errors(path: Path) -> Iterator[None]:
 
 def _shards(index: Path) -> list[str]:
     """The shard files that an index names, each inside the index's own folder."""
+    malformed = f"{str(index)!r} is not an index of shards: expected JSON with a 'weight_map' to file names"
     try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"{str(index)!r} is not an index of shards: expected JSON with a 'weight_map'"
-        ) from error
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(malformed) from error
+    if not names or not all(isinstance(name, str) for name in names):
+        raise WeightsError(malformed)
+    shards = sorted(names)
     outside = [shard for shard in shards if Path(shard).name != shard]
     if outside:
         raise WeightsError(
             f"{str(index)!r} points outside its folder: {outside[0]!r}; expected plain file names"
+        )
+    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    if missing:
+        raise WeightsError(
+            f"{str(index.parent / missing[0])!r} is missing, one of the {len(shards)} files with the weights; "
+            "copy or download the folder again"
         )
     return shards
 
