@@ -49,8 +49,17 @@ def test_truncating_one_sequence_returns_overflowing_ids(tokenizer):
 
 
 def test_impossible_truncation_raises_input_error(tokenizer):
-    with pytest.raises(InputError, match="cannot remove 3 ids"):
+    with pytest.raises(InputError, match=r"cannot remove 3 ids"):
         tokenizer.truncate_sequences([1, 2], [3, 4, 5], 3, "only_first")
+    with pytest.raises(
+        InputError, match=r"cannot remove 3 ids .* from a sequence of 2; use a larger max_length$"
+    ):
+        tokenizer.truncate_sequences([1, 2], None, 3)
+    for pair in (None, [8]):
+        with pytest.raises(
+            InputError, match=r"^max_length is 1, expected at least [23]: truncated texts keep"
+        ):
+            tokenizer.prepare_for_model([5, 6, 7], pair, truncation=True, max_length=1)
     with pytest.raises(InputError, match="sequence of 0"):
         tokenizer.truncate_sequences([1, 2], None, 1, "only_second")
     with pytest.raises(InputError, match="longest_first"):

@@ -11,6 +11,7 @@ from transformers.tokenization_utils_base import BatchEncoding, TruncationStrate
 
 from lxmert.errors import InputError
 from lxmert.tokenization.tensors import TENSORFLOW, to_numpy, to_tensorflow
+from lxmert.tokenization.truncation import require_room
 
 
 class PrepareForModelMixin:
@@ -99,7 +100,8 @@ class PrepareForModelMixin:
         length = len(ids) + len(pair_ids or []) + special
         excess = 0 if max_length is None else length - max_length
         overflow: list[int] = []
-        if strategy is not TruncationStrategy.DO_NOT_TRUNCATE and excess > 0:
+        if max_length is not None and strategy is not TruncationStrategy.DO_NOT_TRUNCATE and excess > 0:
+            require_room(max_length, special)
             ids, pair_ids, overflow = self.truncate_sequences(ids, pair_ids, excess, strategy, stride)
         features = self._build_features(ids, pair_ids, add_special_tokens)
         if not _is_returned(return_token_type_ids, "token_type_ids", self.model_input_names):
@@ -196,9 +198,12 @@ class PrepareForModelMixin:
         truncates_second = strategy is TruncationStrategy.ONLY_SECOND
         sequence = pair_ids if truncates_second else ids
         if sequence is None or len(sequence) < num_tokens_to_remove:
+            advice = "a larger max_length"
+            if strategy is not TruncationStrategy.LONGEST_FIRST:
+                advice = f"truncation='longest_first' or {advice}"
             raise InputError(
                 f"cannot remove {num_tokens_to_remove} ids under truncation={strategy.value!r} from a "
-                f"sequence of {len(sequence or [])}; use truncation='longest_first' or a larger max_length"
+                f"sequence of {len(sequence or [])}; use {advice}"
             )
         window = min(len(sequence), stride + num_tokens_to_remove)
         removed = sequence[:window] if self.truncation_side == "left" else sequence[len(sequence) - window :]

@@ -8,6 +8,15 @@ from transformers.tokenization_utils_base import TruncationStrategy
 from lxmert.errors import InputError, first_line
 
 
+def require_room(max_length: int, num_special: int) -> None:
+    """Raise an InputError unless the special tokens fit into `max_length`."""
+    if max_length < num_special:
+        raise InputError(
+            f"max_length is {max_length}, expected at least {num_special}: truncated texts keep their "
+            "special tokens"
+        )
+
+
 @contextmanager
 def translate_truncation_errors(
     num_special: int,
@@ -29,11 +38,8 @@ def translate_truncation_errors(
             sequence too short for the strategy.
     """
     truncates = truncation_strategy is not TruncationStrategy.DO_NOT_TRUNCATE
-    if truncates and max_length is not None and max_length < num_special:
-        raise InputError(
-            f"max_length is {max_length}, expected at least {num_special}: truncated texts keep their "
-            "special tokens"
-        )
+    if truncates and max_length is not None:
+        require_room(max_length, num_special)
     if truncates and stride and max_length is not None and stride >= max_length - num_special:
         raise InputError(
             f"stride is {stride}, but max_length={max_length} leaves {max(max_length - num_special, 0)} word "

@@ -349,7 +349,7 @@ def _shards(index: Path) -> list[str]:
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise WeightsError(
-            f"{str(index.parent / missing[0])!r} is missing, one of the {len(shards)} files with the weights; "
+            f"{str(index.parent / missing[0])!r} is missing, one of the {len(shards)} files with weights; "
             "copy or download the folder again"
         )
     return shards
