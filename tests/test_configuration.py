@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import ConfigurationError
@@ -322,3 +324,31 @@ def test_subclasses_save_load_and_compare_every_parameter(tmp_path: Path) -> Non
         assert type(again) is kind
         assert again == config
         assert vars(again).get("mine") == (None if kind is Plain else 7)
+
+
+def test_numpy_integers_are_stored_as_plain_ones(tmp_path: Path) -> None:
+    given = {"num_qa_labels": np.int64(5), "l_layers": np.int32(0), "pad_token_id": np.uint8(3)}
+    config = LxmertConfig(**given)
+    assert config == LxmertConfig(num_qa_labels=5, l_layers=0, pad_token_id=3)
+    assert all(type(getattr(config, name)) is int for name in given)
+    config.save_pretrained(tmp_path)
+    assert LxmertConfig.from_pretrained(tmp_path) == config
+    for wrong in (np.int64(0), np.bool_(True), np.float64(5)):
+        with pytest.raises(ConfigurationError, match="num_qa_labels must be an integer of at least 1"):
+            LxmertConfig(num_qa_labels=wrong)
+
+
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize("value", ["nonsense", "save", 5])
+def test_unknown_dtype_is_fault(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"\(1\) hidden_size.*\(2\) dtype {value!r} is not a dtype"):
+        LxmertConfig(**{name: value}, hidden_size=0)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "lxmert", name: value}))
+    with pytest.raises(ConfigurationError, match="is not a dtype of torch: use its name, such as 'float32'"):
+        LxmertConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, "bfloat16", torch.bfloat16])
+def test_known_dtype_is_accepted_in_either_form(value: Any) -> None:
+    assert LxmertConfig(dtype=value).dtype == (None if value is None else torch.bfloat16)
+    assert LxmertConfig(torch_dtype=value).dtype == (None if value is None else torch.bfloat16)

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, format_faults, is_int_in_range, number_fault
+from lxmert.faults import as_plain_int, count_fault, format_faults, is_int_in_range, number_fault
 
 VISUAL_TASKS = ("obj", "attr", "feat")
 """What may be predicted of objects: class, attribute, feature vector; see the `visual_*_loss` flags."""
@@ -61,11 +61,14 @@ _FLAGS = (
     "tie_word_embeddings",
 )
 _FRACTIONS = ("initializer_range", "layer_norm_eps", "visual_loss_normalizer")
-_OTHERS = ("hidden_act", "pad_token_id", "bos_token_id", "eos_token_id")
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+_OTHERS = ("hidden_act", *_TOKEN_IDS)
 _PARAMETERS = (*_SIZES, *_LAYER_COUNTS, *_PROBABILITIES, *_FLAGS, *_FRACTIONS, *_OTHERS)
 
 # Keys of published config.json files that resemble a parameter but are not misspelt.
 _LEGACY_KEYS = frozenset({"max_2d_position_embeddings"})
+
+_DTYPES = ("torch_dtype", "dtype")  # the former name, and the name
 
 _LAYERS_OF_ENCODER = {"vision": "r_layers", "cross_encoder": "x_layers", "language": "l_layers"}
 
@@ -196,8 +199,14 @@ class LxmertConfig(PreTrainedConfig):
         self.bos_token_id = bos_token_id
         self.eos_token_id = eos_token_id
         self.tie_word_embeddings = tie_word_embeddings
+        for name in (*_SIZES, *_LAYER_COUNTS, *_TOKEN_IDS):
+            setattr(self, name, as_plain_int(getattr(self, name)))
+        # The base class looks the name up in torch and raises an error of its own.
+        wrong_dtypes = {name: kwargs.pop(name) for name in _DTYPES if not _is_dtype(kwargs.get(name))}
         # Errors of the base class about its own arguments quote the configuration, which must be set by then.
         super().__init__(**kwargs)
+        for dtype in wrong_dtypes.values():
+            self.dtype = dtype
         self._output_attentions = output_attentions
         self._check(derived)
 
@@ -288,6 +297,8 @@ class LxmertConfig(PreTrainedConfig):
         for name in _FLAGS:
             if not isinstance(value := getattr(self, name), bool):
                 yield f"{name} must be True or False, got {value!r}"
+        if not _is_dtype(self.dtype):
+            yield f"dtype {self.dtype!r} is not a dtype of torch: use its name, such as 'float32'"
         yield from self._activation_fault()
         yield from self._padding_fault()
 
@@ -304,6 +315,15 @@ class LxmertConfig(PreTrainedConfig):
         pad, size = self.pad_token_id, self.vocab_size
         if pad is not None and is_int_in_range(size, 1) and not is_int_in_range(pad, 0, size - 1):
             yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"
+
+
+def _is_dtype(value: Any) -> bool:
+    """Whether a value is None, a dtype of torch or the name of one."""
+    if value is None:
+        return True
+    import torch
+
+    return isinstance(getattr(torch, value, None) if isinstance(value, str) else value, torch.dtype)
 
 
 def as_lxmert_config(config: PreTrainedConfig) -> LxmertConfig:

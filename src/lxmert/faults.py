@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +39,11 @@ _RENAMED_ARGUMENTS = {"masked_lm_labels": "labels", "head_mask": "attention_mask
 def is_int_in_range(value: Any, minimum: int, maximum: float = math.inf) -> bool:
     """Whether a value is an integer within the bounds; True and False are not integers here."""
     return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+
+
+def as_plain_int(value: Any) -> Any:
+    """Return an integer of NumPy as Python's, which JSON can hold, and anything else unchanged."""
+    return value if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
 
 
 def count_fault(name: str, value: Any, minimum: int) -> list[str]:

@@ -1,5 +1,8 @@
 """Resizing of word embeddings and answer heads."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -167,3 +170,10 @@ def test_wrapped_word_embedding_gives_same_outputs(model_class: type) -> None:
     model.set_input_embeddings(torch.nn.Sequential(model.get_input_embeddings()))
     torch.testing.assert_close(model(**inputs())[0], before)
     assert model.config.vocab_size == 61
+
+
+def test_resize_num_qa_labels_to_numpy_integer_can_be_saved(tmp_path: Path) -> None:
+    model = LxmertForQuestionAnswering(small_config())
+    model.resize_num_qa_labels(np.arange(12).max())
+    model.save_pretrained(tmp_path)
+    assert LxmertForQuestionAnswering.from_pretrained(tmp_path).num_qa_labels == 11

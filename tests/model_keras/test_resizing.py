@@ -222,3 +222,12 @@ def test_resized_model_trains_like_reloaded_one(tmp_path: Path) -> None:
     if keras.backend.backend() == "torch":
         parameters = {id(parameter) for parameter in resized_one.parameters()}
         assert {id(variable.value) for variable in resized_one.trainable_variables} == parameters
+
+
+def test_resizing_to_numpy_integers_can_be_saved(tmp_path: Path) -> None:
+    model = TFLxmertForPreTraining(small_config(l_layers=1, x_layers=1, r_layers=1))
+    model.resize_num_qa_labels(np.arange(12).max())
+    model.resize_token_embeddings(np.int64(70))
+    model.save_pretrained(tmp_path)
+    config = TFLxmertForPreTraining.from_pretrained(tmp_path).config
+    assert (config.num_qa_labels, config.vocab_size) == (11, 70)

@@ -10,7 +10,7 @@ from transformers import initialization as init
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, pad_token_fault, raise_unknown_arguments
+from lxmert.faults import as_plain_int, count_fault, pad_token_fault, raise_unknown_arguments
 from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
 
 
@@ -129,6 +129,7 @@ class QuestionAnsweringMixin:
         layer = self.get_qa_logit_layer()
         if layer is None or num_labels is None:
             return layer
+        num_labels = as_plain_int(num_labels)
         if faults := count_fault("num_labels", num_labels, minimum=1):
             raise ConfigurationError(faults[0])
         if num_labels != layer.out_features:

@@ -9,7 +9,7 @@ import keras
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, pad_token_fault
+from lxmert.faults import as_plain_int, count_fault, pad_token_fault
 from lxmert.model_keras.layers import OpenSublayerMixin
 from lxmert.model_keras.resizing import replace_variable, resized
 
@@ -74,7 +74,7 @@ class VocabularyMixin(OpenSublayerMixin):
             ConfigurationError: `new_num_tokens` is not a positive integer, or not above `pad_token_id`.
         """
         if new_num_tokens is not None and new_num_tokens != self.config.vocab_size:
-            _check_count("new_num_tokens", new_num_tokens)
+            new_num_tokens = _plain_count("new_num_tokens", new_num_tokens)
             if fault := pad_token_fault(new_num_tokens, new_num_tokens, self.config.pad_token_id):
                 raise ConfigurationError(fault)
             self._resize("embeddings.word_embeddings.weight", new_num_tokens)
@@ -131,7 +131,7 @@ class TFQuestionAnsweringMixin:
         layer = self.get_qa_logit_layer()
         if layer is None or num_labels is None:
             return layer
-        _check_count("num_labels", num_labels)
+        num_labels = _plain_count("num_labels", num_labels)
         if num_labels != self.config.num_qa_labels:
             self._resize("answer_head.logit_fc.3.weight", num_labels)  # type: ignore[attr-defined]
             self._resize("answer_head.logit_fc.3.bias", num_labels, 0.0)  # type: ignore[attr-defined]
@@ -139,6 +139,9 @@ class TFQuestionAnsweringMixin:
         return layer
 
 
-def _check_count(name: str, count: object) -> None:
-    if faults := count_fault(name, count, minimum=1):
+def _plain_count(name: str, count: Any) -> int:
+    """Return a positive integer, also one of NumPy, as Python's; raise a ConfigurationError for others."""
+    plain: int = as_plain_int(count)
+    if faults := count_fault(name, plain, minimum=1):
         raise ConfigurationError(faults[0])
+    return plain
