@@ -51,7 +51,7 @@ def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> N
     if classes > 1 and len(given) == 2 and given[1] is None:
         raise TensorError(
             f"{name} has an unknown number of columns, one for class ids or {classes} for scores: set its "
-            "shape in the pipeline"
+            "shape in the pipeline, and give the answers of all data in one form"
         )
     if not are_soft(targets, classes):
         if not (shape_fits(given, (batch,)) or shape_fits(given, (batch, 1))):
