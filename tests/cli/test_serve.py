@@ -42,7 +42,10 @@ def test_page_is_served_where_a_proxy_is_set(monkeypatch: pytest.MonkeyPatch) ->
     for name, value in proxies.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("no_proxy", raising=False)
-    with gradio.Blocks(analytics_enabled=False) as page, serving(page, host="127.0.0.1", port=None, open_browser=False) as address:
+    with (
+        gradio.Blocks(analytics_enabled=False) as page,
+        serving(page, host="127.0.0.1", port=None, open_browser=False) as address,
+    ):
         assert httpx.get(address, trust_env=False).status_code == 200
         assert os.environ["NO_PROXY"] == "a.org"
         assert "no_proxy" not in os.environ
@@ -51,7 +54,10 @@ def test_page_is_served_where_a_proxy_is_set(monkeypatch: pytest.MonkeyPatch) ->
 def test_page_is_served_on_an_ipv6_address() -> None:
     if not socket.has_ipv6:
         pytest.skip("needs IPv6")
-    with gradio.Blocks(analytics_enabled=False) as page, serving(page, host="::1", port=None, open_browser=False) as address:
+    with (
+        gradio.Blocks(analytics_enabled=False) as page,
+        serving(page, host="::1", port=None, open_browser=False) as address,
+    ):
         assert address.startswith("http://[::1]:")
         assert httpx.get(address, trust_env=False).status_code == 200
 

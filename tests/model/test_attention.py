@@ -17,7 +17,9 @@ def test_eager_attention_equals_hand_computed_values() -> None:
     key = torch.tensor([0.0, math.log(3), 50.0]).view(1, 1, 3, 1)
     value = torch.tensor([4.0, 8.0, 1000.0]).view(1, 1, 3, 1)
     mask = additive_mask(torch.tensor([[1, 1, 0]]), torch.float32)
-    mixed, weights = eager_attention(torch.nn.Module().eval(), query, key, value, mask, scaling=1.0)
+    mixed, weights = eager_attention(
+        LxmertAttention(small_config()).eval(), query, key, value, mask, scaling=1.0
+    )
     torch.testing.assert_close(weights.flatten(), torch.tensor([0.25, 0.75, 0.0]))
     assert mixed.item() == pytest.approx(7.0)
 
@@ -219,7 +221,9 @@ def test_float16_scores_near_dtype_minimum_stay_finite() -> None:
     query = torch.full((1, 1, 2, 1), 20.0, dtype=torch.float16)
     key = torch.full((1, 1, 3, 1), -20.0, dtype=torch.float16)
     mask = additive_mask(torch.zeros(1, 3), torch.float16)
-    mixed, weights = eager_attention(torch.nn.Module().eval(), query, key, key, mask, scaling=1.0)
+    mixed, weights = eager_attention(
+        LxmertAttention(small_config()).eval(), query, key, key, mask, scaling=1.0
+    )
     assert weights.isfinite().all()
     assert mixed.isfinite().all()
 
@@ -249,3 +253,37 @@ def test_x_layer_called_alone_returns_states_then_requested_maps() -> None:
         (WORDS, WORDS),
         (OBJECTS, OBJECTS),
     ]
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_dropout_is_a_module_that_programs_can_find_and_set(attention: str) -> None:
+    config = small_config(attn_implementation=attention, attention_probs_dropout_prob=0.5)
+    model = LxmertModel(config).eval()
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+
+    def varies() -> bool:
+        return not torch.equal(model(**inputs()).pooled_output, model(**inputs()).pooled_output)
+
+    assert not varies()
+    for layer in layers:  # Monte Carlo dropout
+        layer.train()
+        if layer.p == config.hidden_dropout_prob:
+            layer.p = 0.0
+    assert varies()
+    for layer in layers:
+        layer.p = 0.0
+    assert not varies()
+
+
+def test_replaced_attention_dropout_is_called_with_the_weights() -> None:
+    layer = LxmertAttention(small_config(attn_implementation="sdpa")).eval()
+    states = torch.randn(BATCH, WORDS, 24)
+    expected, weights = layer(states, states, output_attentions=True)
+    layer.dropout = Doubling()
+    torch.testing.assert_close(layer(states, states)[0], 2 * expected)
+    torch.testing.assert_close(layer(states, states, output_attentions=True)[1], 2 * weights)
+
+
+class Doubling(torch.nn.Module):
+    def forward(self, weights: torch.Tensor) -> torch.Tensor:
+        return 2 * weights

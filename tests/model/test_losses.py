@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering
 from lxmert.model.losses import answer_loss, class_loss, object_losses
@@ -252,3 +253,36 @@ def test_question_answering_learns_soft_labels() -> None:
         model(**inputs(), labels=soft).loss.backward()
         optimizer.step()
     assert model.eval()(**inputs()).question_answering_score.argmax(-1).tolist() == [3, 5, 7]
+
+
+def test_replaced_loss_module_computes_the_loss() -> None:
+    model = LxmertForQuestionAnswering(small_config()).eval()
+    labels = torch.tensor([1, 2, 3])
+    model.loss = torch.nn.CrossEntropyLoss(torch.arange(1.0, 10.0), label_smoothing=0.25)
+    output = model.bfloat16()(**inputs(), labels=labels)
+    expected = model.loss(output.question_answering_score, labels)
+    torch.testing.assert_close(output.loss, expected, rtol=0, atol=0)
+    assert output.losses == {"qa": output.loss}
+    model.loss = None
+    assert model(**inputs(), labels=labels).loss != output.loss
+
+
+def test_settings_of_transformers_models_are_read_and_set_in_the_configuration() -> None:
+    model = LxmertForPreTraining(small_config(visual_loss_normalizer=3.0))
+    assert (model.task_matched, model.visual_loss_normalizer, model.num_qa_labels) == (True, 3.0, 9)
+    model.task_matched = False
+    model.num_qa_labels = 4
+    assert "matched" not in model(**inputs(), **targets()).losses
+    assert (model.config.task_matched, model.config.num_qa_labels) == (False, 4)
+
+
+def test_subclass_may_replace_the_head_and_set_the_number_of_answers() -> None:
+    class Subclass(LxmertForQuestionAnswering):
+        def __init__(self, config: LxmertConfig) -> None:
+            super().__init__(config)
+            self.num_qa_labels = 3
+            self.answer_head = torch.nn.Linear(config.hidden_size, 3)
+
+    model = Subclass(small_config())
+    assert model(**inputs(), labels=torch.tensor([0, 1, 2])).question_answering_score.shape == (3, 3)
+    assert model.config.num_qa_labels == 3

@@ -5,7 +5,9 @@ import math
 
 import pytest
 import torch
+import transformers
 
+import lxmert.model
 from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
 from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config, targets
 
@@ -109,6 +111,22 @@ def test_question_answering_returns_the_documented_fields_in_order() -> None:
     output = model(**inputs(), labels=torch.tensor([1, 2, 3]), **flags)
     assert list(output) == ["loss", "question_answering_score", *STATES, *MAPS, *NEW_MAPS, "losses"]
     assert output.losses == {"qa": output.loss}
+
+
+@pytest.mark.parametrize("name", ["LxmertForPreTraining", "LxmertForQuestionAnswering"])
+def test_tuples_with_targets_have_the_elements_of_transformers(name: str) -> None:
+    config = small_config(return_dict=False)
+    peer = getattr(transformers, name)(transformers.LxmertConfig(**config.to_dict())).eval()
+    model = getattr(lxmert.model, name)(config).eval()
+    model.load_state_dict(peer.state_dict())
+    given = targets() if name == "LxmertForPreTraining" else {"labels": torch.tensor([1, 2, 3])}
+    given |= inputs()
+    del given["visual_attention_mask"]  # with which object losses differ on purpose
+    torch.testing.assert_close(model(**given), peer(**given), rtol=1e-5, atol=1e-5)
+    output = model(**given, return_dict=True)
+    assert output[0] is output.loss
+    assert output[-1] is output.question_answering_score
+    assert output["losses"] is output.losses
 
 
 @pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])

@@ -45,7 +45,7 @@ def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 
 def eager_attention(
-    module: nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -57,13 +57,13 @@ def eager_attention(
     """Compute attention in plain steps, and return its weights too.
 
     Args:
-        module: the attention module, for its training mode.
+        module: the attention module, whose `dropout` drops weights.
         query: (B, A, Q, d).
         key: (B, A, K, d).
         value: (B, A, K, d).
         attention_mask: additive (B, 1, 1, K), or None when all keys are visible.
         scaling: factor of the scores.
-        dropout: probability of dropping a weight.
+        dropout: not used; the module's own is called, so that hooks on it see the weights.
 
     Returns:
         the weighted values (B, Q, A, d) and the weights (B, A, Q, K), whose rows sum to 1 before dropout.
@@ -75,7 +75,7 @@ def eager_attention(
     if attention_mask is not None:
         scores = scores + attention_mask
     weights = nn.functional.softmax(scores, dim=-1).to(value.dtype)
-    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    weights = module.dropout(weights)
     return torch.matmul(weights, value).transpose(1, 2), weights
 
 
@@ -95,7 +95,7 @@ class LxmertAttention(nn.Module):
         self.config = config
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_dim**-0.5
-        self.dropout = config.attention_probs_dropout_prob
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
@@ -148,7 +148,9 @@ class LxmertAttention(nn.Module):
         """
         shape = query.shape
         query, key, value = map(self._split_heads, (query, key, value))
-        name = "eager" if output_attentions else _select_implementation(self.config, attention_mask, is_self)
+        # Fused kernels drop weights themselves; whatever replaced our layer has to be called.
+        is_eager = output_attentions or not isinstance(self.dropout, nn.Dropout)
+        name = "eager" if is_eager else _select_implementation(self.config, attention_mask, is_self)
         if name == "sdpa" and attention_mask is not None and _is_fused_kernel_unsafe(query):
             query, attention_mask = _zero_fully_masked(query, attention_mask)
         attend: AttentionFunction = eager_attention if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
@@ -159,7 +161,7 @@ class LxmertAttention(nn.Module):
             value,
             _convert_mask(name, attention_mask, query),
             scaling=self.scaling,
-            dropout=self.dropout if self.training else 0.0,
+            dropout=0.0 if is_eager or not self.dropout.training else self.dropout.p,
         )
         attended = attended.reshape(shape)  # (B, Q, A, d) -> (B, Q, H)
         return attended, weights if output_attentions else None

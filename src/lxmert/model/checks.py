@@ -41,6 +41,8 @@ def can_read_values(tensor: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and torch._C._len_torch_dispatch_stack()
+        == 0  # no make_fx, nor anything else that sees each operation
     )
 
 

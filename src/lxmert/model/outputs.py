@@ -2,15 +2,23 @@
 
 Every output is a `transformers` ModelOutput: fields by name or by position, and a plain tuple of the fields
 that are not None under `return_dict=False`. Fields are in the order of `transformers`' LXMERT; those that
-it lacks come last. Shapes: B batch, W words, O objects, H hidden, A heads.
+it lacks come last, and the dictionaries by task among them have a name only, so that
+`loss, scores = model(..., return_dict=False)` works. Shapes: B batch, W words, O objects, H hidden, A heads.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from transformers.utils import ModelOutput
 
 from lxmert.configuration import STATE_AND_ATTENTION_FIELDS
+
+
+class _Output(ModelOutput):
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the fields that are not None and no dictionaries."""
+        return tuple(field for field in self.values() if not isinstance(field, dict))
 
 
 @dataclass
@@ -50,7 +58,7 @@ class LxmertModelOutput(ModelOutput):
 
 
 @dataclass
-class LxmertForQuestionAnsweringOutput(ModelOutput):
+class LxmertForQuestionAnsweringOutput(_Output):
     """Answer scores, and the loss if labels were given.
 
     Attributes:
@@ -81,7 +89,7 @@ class LxmertForQuestionAnsweringOutput(ModelOutput):
 
 
 @dataclass
-class LxmertForVisualReasoningOutput(ModelOutput):
+class LxmertForVisualReasoningOutput(_Output):
     """Scores of a sentence about two images, and the loss if labels were given.
 
     Hidden states and attention maps are those of 2B examples: row 2b is sentence b with its left image, row
@@ -115,7 +123,7 @@ class LxmertForVisualReasoningOutput(ModelOutput):
 
 
 @dataclass
-class LxmertForPreTrainingOutput(ModelOutput):
+class LxmertForPreTrainingOutput(_Output):
     """Scores of the pre-training heads, and the losses of the tasks whose targets were given.
 
     Attributes:

@@ -96,15 +96,30 @@ class LxmertPreTrainedModel(PreTrainedModel):
             raise_unknown_arguments(type(self).__name__, given, inspect.signature(self.forward).parameters)
 
 
+class ConfigValue:
+    """An attribute of a model that reads and sets the value of the same name in its configuration.
+
+    `transformers`' models have these attributes as copies.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Remember the name."""
+        self._name = name
+
+    def __get__(self, model: Any, owner: type) -> Any:
+        """Return the value in the configuration; of the class, the descriptor."""
+        return self if model is None else getattr(model.config, self._name)
+
+    def __set__(self, model: Any, value: Any) -> None:
+        """Set the value in the configuration."""
+        setattr(model.config, self._name, value)
+
+
 class QuestionAnsweringMixin:
     """Access to the layer that scores the answers, and its resizing; for models with an `answer_head`."""
 
     config: LxmertConfig
-
-    @property
-    def num_qa_labels(self) -> int:
-        """Number of answers that the model chooses from."""
-        return self.config.num_qa_labels
+    num_qa_labels = ConfigValue()
 
     def get_qa_logit_layer(self) -> nn.Linear | None:
         """The linear layer whose outputs are the answer scores; None when the model has no answer head."""

@@ -20,7 +20,7 @@ from lxmert.model.losses import (
     object_losses,
 )
 from lxmert.model.outputs import LxmertForPreTrainingOutput, states_and_attentions
-from lxmert.model.pretrained import LxmertPreTrainedModel, QuestionAnsweringMixin
+from lxmert.model.pretrained import ConfigValue, LxmertPreTrainedModel, QuestionAnsweringMixin
 
 
 class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
@@ -30,6 +30,12 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         config: an LxmertConfig; its `task_*` and `visual_*_loss` decide which heads exist and which losses
             count.
     """
+
+    task_mask_lm = ConfigValue()
+    task_matched = ConfigValue()
+    task_obj_predict = ConfigValue()
+    task_qa = ConfigValue()
+    visual_loss_normalizer = ConfigValue()
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "cls.predictions.decoder.weight": "lxmert.embeddings.word_embeddings.weight"

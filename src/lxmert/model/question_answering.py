@@ -5,7 +5,7 @@ Shapes: B batch, W words, O objects, H hidden, C answers.
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from lxmert.model.base import LxmertModel
@@ -20,12 +20,17 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
 
     Args:
         config: an LxmertConfig.
+
+    Attributes:
+        loss: computes the loss of scores (B, C), in the dtype of the model, and labels in place of those that
+            `forward` describes, such as a CrossEntropyLoss with weights; None (the default) for those.
     """
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
         self.lxmert = LxmertModel(self.config)
         self.answer_head = LxmertVisualAnswerHead(self.config, self.config.num_qa_labels)
+        self.loss: nn.Module | None = None
         self.post_init()
 
     def forward(
@@ -89,7 +94,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             word_states=word_states,
         )
         scores = self.answer_head(encoded.pooled_output)  # (B, C)
-        loss = None if labels is None else answer_loss(scores, labels, "labels")
+        loss = None if labels is None else self._loss(scores, labels)
         output = LxmertForQuestionAnsweringOutput(
             loss=loss,
             question_answering_score=scores,
@@ -98,3 +103,9 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
         )
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
+
+    def _loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        if self.loss is None:
+            return answer_loss(scores, labels, "labels")
+        loss: Tensor = self.loss(scores, labels)
+        return loss

@@ -262,7 +262,7 @@ class _PackedForward:
         if key_rows.mask is not None:
             scores = scores + key_rows.mask
         weights = scores.softmax(dim=-1).to(value.dtype).flatten(0, 1)
-        dropout = Dropout(attention.dropout)
+        dropout = Dropout(attention.dropout.p)
         # Rescaled after the product, which is smaller than the weights.
         mixed = dropout.rescale(torch.bmm(dropout.drop(weights), value))  # (B*A, P, d)
         return query_rows.pack(mixed.unflatten(0, scores.shape[:2]).transpose(1, 2).flatten(2))
