@@ -116,6 +116,7 @@ def make_remains(folder: Path, name: str, *, hours: float) -> Path:
 def test_remains_of_killed_exports_are_removed(tmp_path: Path) -> None:
     out = tmp_path / "o[u]t"
     out.mkdir()
+    (out / "old").write_text("old")
     kept = [
         make_remains(tmp_path, name, hours=hours)
         for name, hours in (
@@ -142,6 +143,38 @@ def test_folder_that_killed_export_had_moved_comes_back(tmp_path: Path) -> None:
         fail()
     assert (tmp_path / "out" / "file").read_text() == ".out.former-0a1b2c3d"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("left", ["nothing", "empty folder", "link"])
+def test_earlier_export_comes_back_and_is_not_replaced_without_overwrite(left: str, tmp_path: Path) -> None:
+    (tmp_path / "near").mkdir()
+    out, name = tmp_path / "near" / "out", "out"
+    if left == "empty folder":
+        out.mkdir()
+    if left == "link":
+        out.symlink_to(tmp_path / "far")
+        name = "far"
+    former = make_remains(
+        tmp_path if left == "link" else tmp_path / "near", f".{name}.former-0a1b2c3d", hours=0
+    )
+    (former / "export.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match=r"near/out already contains an exported model"):
+        check_folder(out, overwrite=False)
+    assert (out / "file").read_text() == former.name
+    assert not former.exists()
+    assert out.is_symlink() == (left == "link")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_several_earlier_exports_are_not_replaced_without_overwrite(is_there: bool, tmp_path: Path) -> None:
+    moved = [make_remains(tmp_path, f".out.former-0a1b2c3{digit}", hours=0) for digit in "de"]
+    if is_there:
+        (tmp_path / "out").mkdir()
+    names = r".*former-0a1b2c3d, .*former-0a1b2c3e"
+    with pytest.raises(ConfigurationError, match=rf"out has several earlier exports, .* to {names}; rename"):
+        check_folder(tmp_path / "out", overwrite=False)
+    assert all((path / "file").exists() for path in moved)
+    check_folder(tmp_path / "out", overwrite=True)
 
 
 def test_several_moved_folders_stay_until_the_next_export_is_complete(tmp_path: Path) -> None:

@@ -29,15 +29,26 @@ _MAX_EXPORT_S = 24 * 60 * 60
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder before any work, where something lies that must not be replaced.
 
+    A folder that an export had moved away when it was killed comes back first, and counts.
+
     Raises:
         ConfigurationError: it holds an export and `overwrite` is False, or anything else; or it is a mount
-            point.
+            point; or several exports were killed, `overwrite` is False, and none of the folders that they had
+            moved is known to be the right one.
     """
-    if os.path.ismount(os.path.realpath(folder)):
+    place = Path(os.path.realpath(folder))  # killed exports left theirs beside a link's target
+    if os.path.ismount(place):
         raise ConfigurationError(
             f"{folder} is a mount point, which cannot be replaced; choose a folder inside it"
         )
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    _recover(place)
+    if not overwrite and _is_absent_or_empty(place) and (formers := _folders_beside(place, "former")):
+        raise ConfigurationError(
+            f"{folder} has several earlier exports, which interrupted ones had moved to "
+            f"{', '.join(map(str, sorted(formers)))}; rename the right one to {place}, choose another "
+            "folder, or overwrite all (--overwrite)"
+        )
+    if _is_absent_or_empty(folder):
         return
     if not (folder / SETTINGS_FILE).is_file():
         raise ConfigurationError(
@@ -95,7 +106,9 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 def _recover(folder: Path) -> None:
     """Bring back what a killed export to `folder` had moved away, and remove what one left unfinished."""
     formers = _folders_beside(folder, "former")
-    if len(formers) == 1 and not folder.exists():
+    if len(formers) == 1 and _is_absent_or_empty(folder):
+        with suppress(FileNotFoundError):
+            folder.rmdir()
         os.replace(formers[0], folder)
     for partial in _folders_beside(folder, "partial"):
         with suppress(FileNotFoundError):  # Another export has just finished.
@@ -103,7 +116,13 @@ def _recover(folder: Path) -> None:
                 shutil.rmtree(partial, ignore_errors=True)
 
 
+def _is_absent_or_empty(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def _folders_beside(folder: Path, kind: str) -> list[Path]:
+    if not folder.parent.is_dir():
+        return []
     name = re.compile(rf"\.{re.escape(folder.name)}\.{kind}-[0-9a-f]{{8}}")
     return [path for path in folder.parent.iterdir() if name.fullmatch(path.name)]
 
