@@ -84,11 +84,12 @@ def test_part_that_is_neither_words_nor_objects_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    "shares", [(), (1.0, 0.5, 0.0), (0.0, 0.5, 0.5), (0.0, 0.5, 50), (-0.5, 1.0), (0.0, float("nan"))]
+    "shares",
+    [(), (0.5,), (1.0, 0.5, 0.0), (0.0, 0.5, 0.5), (0.0, 0.5, 50), (-0.5, 1.0), (0.0, float("nan"))],
 )
-def test_shares_that_do_not_rise_within_0_to_1_are_rejected(shares: tuple[float, ...]) -> None:
+def test_shares_that_are_not_two_or_do_not_rise_within_0_to_1_are_rejected(shares: tuple[float, ...]) -> None:
     with pytest.raises(
-        InputError, match=re.escape(f"shares are {shares}, expected some in 0..1, each greater")
+        InputError, match=re.escape(f"shares are {shares}, expected two or more in 0..1, each greater")
     ):
         faithfulness(PREDICTOR, [], known_weights, "objects", shares)
 

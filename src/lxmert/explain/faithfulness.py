@@ -40,7 +40,7 @@ class Faithfulness:
     """Accuracy as more is removed.
 
     Attributes:
-        shares: S shares of the words or objects, 0..1, rising.
+        shares: S shares of the words or objects, 0..1, rising; at least two.
         most_first: accuracy in 0..1 at each share, the greatest weights removed first; lower is better.
         least_first: likewise with the least weights removed first; higher is better.
     """
@@ -51,12 +51,12 @@ class Faithfulness:
 
     @property
     def most_first_area(self) -> float:
-        """Area below `most_first` (trapezoids), in 0..1."""
+        """Area below `most_first` (trapezoids): 0 to the last share less the first, which is 1 by default."""
         return _area(self.most_first, self.shares)
 
     @property
     def least_first_area(self) -> float:
-        """Area below `least_first` (trapezoids), in 0..1."""
+        """Area below `least_first`, likewise."""
         return _area(self.least_first, self.shares)
 
 
@@ -80,12 +80,12 @@ def faithfulness(
         questions: at least one; those whose right answer the model does not know count as wrong.
         method: one of `METHODS`' values, or any function of a `Case`.
         part: what to remove.
-        shares: shares of it to remove, rising, in 0..1, each rounded to a whole number of items. The areas
-            are those between the first and the last.
+        shares: at least two shares of it to remove, rising, in 0..1, each rounded to a whole number of items.
+            The areas are those between the first and the last.
 
     Raises:
-        InputError: no question, no such part, shares that do not rise within 0..1, or a method that is not a
-            function.
+        InputError: no question, no such part, shares that are too few or do not rise within 0..1, or a
+            method that is not a function.
     """
     if part not in get_args(Part):
         raise InputError(f"part is {part!r}, expected {', '.join(get_args(Part))}")
@@ -111,9 +111,9 @@ def faithfulness(
 
 def _check_shares(shares: Sequence[float]) -> None:
     rises = all(first < second for first, second in pairwise(shares))
-    if len(shares) == 0 or not rises or not all(0 <= share <= 1 for share in shares):
+    if len(shares) < 2 or not rises or not all(0 <= share <= 1 for share in shares):
         raise InputError(
-            f"shares are {tuple(shares)}, expected some in 0..1, each greater than the one before"
+            f"shares are {tuple(shares)}, expected two or more in 0..1, each greater than the one before"
         )
 
 
