@@ -62,11 +62,23 @@ def test_page_is_served_on_an_ipv6_address() -> None:
         assert httpx.get(address, trust_env=False).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "256.1.1.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "256.1.1.1", "no-such-host.invalid", "a..b"])
 def test_host_that_is_not_this_computer_is_reported_at_once(
     host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert f"error: cannot listen on {host}: " in CommandLine(capsys).error("serve", "--host", host)
+
+
+@pytest.mark.parametrize("host", ["", " ", "[]"])
+def test_empty_host_is_reported(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    error = CommandLine(capsys).error("serve", f"--host={host}")
+    assert "error: the host is empty; expected an address or name, such as 127.0.0.1" in error
+
+
+def test_name_that_cannot_be_one_is_reported_with_its_port(capsys: pytest.CaptureFixture[str]) -> None:
+    host = "x" * 64
+    error = CommandLine(capsys).error("serve", "--host", host, "--port", 7860)
+    assert f"error: cannot listen on {host}, port 7860: not a name or address of a computer" in error
 
 
 def test_taken_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:

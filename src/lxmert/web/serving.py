@@ -24,7 +24,7 @@ def serving(page: gr.Blocks, *, host: str, port: int | None, open_browser: bool)
         open_browser: whether to show the page in the user's browser.
 
     Raises:
-        InputError: the host is not an address of this computer, or the port is taken.
+        InputError: the host is empty or not an address of this computer, or the port is taken.
     """
     _check_address(host.strip("[]"), port)
     if ":" in host:
@@ -51,15 +51,22 @@ def serving(page: gr.Blocks, *, host: str, port: int | None, open_browser: bool)
 
 
 def _check_address(host: str, port: int | None) -> None:
+    if not host.strip():
+        # To some it means every address of this computer, which is not to be chosen by mistake.
+        raise InputError(
+            "the host is empty; expected an address or name, such as 127.0.0.1 (this computer alone)"
+        )
     # Gradio would try a hundred ports, each for seconds, and then call them taken.
+    place = host if port is None else f"{host}, port {port}"
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as trial:
             if os.name == "posix":  # Windows would allow ports in use, others those just given back.
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
+    except UnicodeError as error:  # no name has an empty part, or one of more than 63 characters
+        raise InputError(f"cannot listen on {place}: not a name or address of a computer") from error
     except OSError as error:
-        place = host if port is None else f"{host}, port {port}"
         raise InputError(f"cannot listen on {place}: {error.strerror}") from error
 
 
