@@ -1,5 +1,7 @@
 """[CLS] A [SEP] B [SEP]: by the tokenizer call, by methods on ids, and after tokens change."""
 
+import re
+
 import pytest
 from tokenizers import AddedToken
 
@@ -65,19 +67,78 @@ def test_unknown_token_takes_effect(tokenizer, small_vocabulary):
     assert tokenizer.tokenize("ж") == ["us"]
 
 
-@pytest.mark.parametrize("name", ["cls_token", "sep_token", "unk_token", "pad_token", "mask_token"])
+NAMES = ["cls_token", "sep_token", "unk_token", "pad_token", "mask_token", "bos_token", "eos_token"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_special_token_outside_the_vocabulary_is_refused_until_added(tokenizer, name):
     before = tokenizer("is the", "ж", padding="max_length", max_length=9)["input_ids"]
     for token in ("<start>", AddedToken("<start>")):
         with pytest.raises(VocabularyError, match=rf"^{name} cannot be '<start>', .* add_special_tokens\("):
             setattr(tokenizer, name, token)
-    assert getattr(tokenizer, name) == f"[{name[:-6].upper()}]"
+    assert getattr(tokenizer, name) == (None if name[0] in "be" else f"[{name[:-6].upper()}]")
     assert tokenizer("is the", "ж", padding="max_length", max_length=9)["input_ids"] == before
     assert tokenizer.add_special_tokens({name: "<start>"}) == 1
     assert getattr(tokenizer, name) == "<start>"
     setattr(tokenizer, name, "<start>")
     with pytest.raises(VocabularyError):
         setattr(tokenizer, name, "<other>")
+
+
+def test_extra_special_token_outside_the_vocabulary_is_refused_until_added(tokenizer):
+    advice = re.escape(
+        "cannot contain '<x>', which is not in the vocabulary; add it with add_special_tokens({'extra"
+    )
+    with pytest.raises(VocabularyError, match=advice):
+        tokenizer.extra_special_tokens = ["man", "<x>"]
+    assert tokenizer.extra_special_tokens == []
+    tokenizer.extra_special_tokens = ["man"]
+    assert tokenizer.extra_special_tokens_ids == [8]
+
+
+@pytest.mark.parametrize("index", [500, -1, 2**40, True])
+def test_id_of_no_token_is_refused(tokenizer, index):
+    with pytest.raises(
+        VocabularyError, match=re.escape(f"cls_token_id cannot be {index!r}, which is not the id")
+    ):
+        tokenizer.cls_token_id = index
+    assert tokenizer("is")["input_ids"] == [2, 6, 3]
+    tokenizer.cls_token_id = 7
+    assert tokenizer("is")["input_ids"] == [7, 6, 3]
+    tokenizer.cls_token_id = None
+    assert tokenizer("is")["input_ids"] == [6, 3]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"nonsense": "x"}, "Key nonsense is not"),
+        ({"pad_token": 3}, "Token 3 for key pad_token"),
+        ({"extra_special_tokens": "<e>"}, "Tokens <e> for key extra_special_tokens"),
+        ({"mask_token": ""}, "mask_token is ''"),
+    ],
+)
+def test_special_tokens_are_added_all_or_none(tokenizer, small_vocabulary, fault, message):
+    tokenizer.add_tokens(["<known>"])
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<first>"]})
+    state, pipeline = tokenizer.special_tokens_map, tokenizer.backend_tokenizer.to_str()
+    with pytest.raises(ValueError, match=message):
+        tokenizer.add_special_tokens(
+            {"cls_token": "<c>", "unk_token": "<known>", "extra_special_tokens": ["<second>"]} | fault,
+            replace_extra_special_tokens=False,
+        )
+    assert tokenizer.special_tokens_map == state
+    assert tokenizer.extra_special_tokens == ["<first>"]
+    assert tokenizer.backend_tokenizer.to_str() == pipeline
+    assert tokenizer("is ж")["input_ids"] == [2, 6, 1, 3]
+    tokenizer.add_special_tokens({"cls_token": "<c>", "unk_token": "<known>"})
+    assert tokenizer("is ж")["input_ids"] == [len(small_vocabulary) + 2, 6, len(small_vocabulary), 3]
+
+
+@pytest.mark.parametrize("given", [{"cls_token": ""}, {"extra_special_tokens": ["<e>", AddedToken("")]}])
+def test_empty_special_token_is_refused(tokenizer, given):
+    with pytest.raises(VocabularyError, match=rf"^{next(iter(given))} is .*, but a token cannot be empty"):
+        tokenizer.add_special_tokens(given)
 
 
 def test_bos_and_eos_tokens_are_never_added(tokenizer):

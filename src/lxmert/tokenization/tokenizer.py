@@ -10,7 +10,7 @@ Shape legend: B texts, W word pieces of a text, special tokens included.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from transformers.tokenization_utils_base import BatchEncoding, PreTrainedTokeni
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from lxmert.errors import VocabularyError
-from lxmert.tokenization import backend, pipeline, vocabulary
+from lxmert.tokenization import backend, pipeline, special_tokens, vocabulary
 from lxmert.tokenization.prepare_for_model import PrepareForModelMixin, empty_batch
 from lxmert.tokenization.tensors import TENSORFLOW, to_tensorflow
 from lxmert.tokenization.truncation import translate_truncation_errors
@@ -29,9 +29,9 @@ from lxmert.tokenization.vocabulary import VocabularySource
 # Setting one of these on a tokenizer takes effect at once.
 _MUTABLE = {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars", "strip_accents", "clean_text"}
 _MUTABLE |= {name + suffix for name in ("cls_token", "sep_token", "unk_token") for suffix in ("", "_id")}
-_TOKENS = ("cls_token", "sep_token", "unk_token", "pad_token", "mask_token")
 # These decide what the vocabulary means: they are fixed when the tokenizer is made.
 _FIXED = {"never_split", "wordpieces_prefix"}
+_IS_ADDING = "_is_adding_special_tokens"
 
 
 class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
@@ -174,32 +174,44 @@ class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
         return None if token is None or index is None else (token, index)
 
     def __setattr__(self, key: str, value: Any) -> None:
-        ready = self.__dict__.get("_is_pipeline_built", False)
+        # add_special_tokens sets tokens before it gives them ids, and rebuilds the pipeline once, at its end.
+        ready = self.__dict__.get("_is_pipeline_built", False) and not self.__dict__.get(_IS_ADDING, False)
         if ready and key in _FIXED:
             raise AttributeError(
                 f"{key} is fixed when the tokenizer is created; create another one with {key}={value!r}"
             )
-        if ready and key in _TOKENS and not self.__dict__.get("_is_adding_special_tokens", False):
-            self._require_id(key, value)
+        if ready:
+            names = self.SPECIAL_TOKENS_ATTRIBUTES
+            special_tokens.require_known_token(self._tokenizer, names, key, value)
         super().__setattr__(key, value)
         if ready and key in _MUTABLE:
             self._rebuild_pipeline()
 
-    def _require_id(self, key: str, token: Any) -> None:
-        """Refuse a token that would have the id of the unknown token."""
-        if isinstance(token, str | AddedToken) and self._tokenizer.token_to_id(str(token)) is None:
-            raise VocabularyError(
-                f"{key} cannot be {str(token)!r}, which is not in the vocabulary; add it with "
-                f"add_special_tokens({{{key!r}: {str(token)!r}}})"
-            )
+    def add_special_tokens(
+        self,
+        special_tokens_dict: Mapping[str, str | AddedToken | Sequence[str | AddedToken]],
+        replace_extra_special_tokens: bool = True,
+    ) -> int:
+        """See transformers: set special tokens, and add those that are not in the vocabulary: all or none.
 
-    def add_special_tokens(self, *args: Any, **kwargs: Any) -> int:
-        """See transformers: set special tokens, and add those that are not in the vocabulary."""
-        self.__dict__["_is_adding_special_tokens"] = True  # it sets them first
+        Raises:
+            ValueError: a name or a value is not that of a special token.
+            VocabularyError: an empty token, which has no id.
+        """
+        values = dict(special_tokens_dict or {})
+        special_tokens.require_texts(self._tokenizer, self.SPECIAL_TOKENS_ATTRIBUTES, values)
+        before = {
+            "_special_tokens_map": dict(self._special_tokens_map),
+            "_extra_special_tokens": list(self._extra_special_tokens),
+        }
+        self.__dict__[_IS_ADDING] = True
         try:
-            added: int = super().add_special_tokens(*args, **kwargs)
+            added: int = super().add_special_tokens(values, replace_extra_special_tokens)
+        except BaseException:
+            self.__dict__.update(before)
+            raise
         finally:
-            self.__dict__["_is_adding_special_tokens"] = False
+            self.__dict__[_IS_ADDING] = False
         return added
 
     def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
