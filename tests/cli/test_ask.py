@@ -14,6 +14,7 @@ import safetensors.torch
 from PIL import Image
 
 from lxmert.cli.main import main
+from lxmert.inference import models as model_names
 from lxmert.inference.boxes_file import write_boxes
 from lxmert.inference.models import embedded_model_folder
 from lxmert.inference.predictor import LxmertPredictor
@@ -158,6 +159,20 @@ def test_detector_that_the_model_was_not_trained_with_is_noted(
     assert (status, out.count("\n")) == (0, 1)
     assert err.startswith("note: the model was trained on objects of faster-rcnn-")
     assert err.count("\n") == 1
+
+
+def test_model_is_looked_up_once_also_with_another_detector(
+    lxmert: CommandLine,
+    picture: tuple[Path, Path],
+    models: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each time the hub may be asked."""
+    check, found = model_names.check_config, []
+    monkeypatch.setattr(model_names, "check_config", lambda folder: found.append(folder) or check(folder))
+    words = ["ask", picture[0], QUESTION, "--model", models["detecting"], "--detector"]
+    assert lxmert.run(*words, models["detecting"] / "detector")[0] == 0
+    assert found == [models["detecting"]]
 
 
 def test_image_can_be_url(lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]) -> None:

@@ -10,6 +10,7 @@ from lxmert.errors import one_line
 if TYPE_CHECKING:
     from PIL import Image
 
+    from lxmert.inference.models import ModelLocation
     from lxmert.inference.predictor import LxmertPredictor
     from lxmert.vision.regions import Regions
 
@@ -102,14 +103,16 @@ def open_session(
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
     loaded_image = load_image(image)
     # Only now: a model takes seconds to load or minutes to fetch, a misspelt picture is reported at once.
+    from lxmert.inference.models import find_model
     from lxmert.inference.predictor import LxmertPredictor
 
-    predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
+    location = find_model(model)
+    predictor = LxmertPredictor.from_pretrained(location, detector=detector, answers=answers)
     if question is None:
         predictor.processor.require_answers()
     else:
         predictor.check([question])
-    if detector is not None and (note := _other_extractor_note(predictor, model)):
+    if detector is not None and (note := _other_extractor_note(predictor, location)):
         typer.echo(note, err=True)
     regions = predictor.regions(loaded_image, boxes_xyxy_px)
     if len(regions) == 0:
@@ -130,11 +133,9 @@ def _truncation_note(part: str, max_length: int) -> str:
     )
 
 
-def _other_extractor_note(predictor: "LxmertPredictor", model: str) -> str | None:
+def _other_extractor_note(predictor: "LxmertPredictor", location: "ModelLocation") -> str | None:
     """Say so if the model's folder records another extractor than the one in use."""
-    from lxmert.inference.models import find_model
-
-    location, extractor = find_model(model), predictor.processor.extractor
+    extractor = predictor.processor.extractor
     settings, _ = predictor.processor.get_processor_dict(location.name_or_path, **location.hub_options)
     expected = settings.get("extractor_identity")
     if extractor is None or expected in (None, extractor.identity):

@@ -20,7 +20,7 @@ from lxmert.errors import InputError
 from lxmert.inference.bulk_questions import Prediction, Question, answer_questions
 from lxmert.inference.extractors import extractor_spec
 from lxmert.inference.model_setup import ModelSetup
-from lxmert.inference.models import answer_table, find_model
+from lxmert.inference.models import ModelLocation, answer_table, find_model
 from lxmert.inference.object_names import ObjectNames
 from lxmert.inference.object_state_cache import DEFAULT_CACHE_BYTES, ObjectStateCache
 from lxmert.model import LxmertForQuestionAnswering
@@ -73,7 +73,7 @@ class LxmertPredictor:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        name: str | Path | ModelLocation,
         *,
         device: str | torch.device | None = None,
         detector: str | Path | None = None,
@@ -87,7 +87,8 @@ class LxmertPredictor:
         authors' published models lack is filled in from `lxmert.weights.published`.
 
         Args:
-            name: "scenes" (the embedded model), a model folder, or a hub name.
+            name: "scenes" (the embedded model), a model folder, or a hub name; or what
+                `lxmert.inference.models.find_model` returns for one.
             device: where to run; the GPU when there is one, else the CPU.
             detector: finds the objects instead of the model's own extractor; see
                 `lxmert.inference.extractors.load_extractor`.
@@ -108,7 +109,7 @@ class LxmertPredictor:
             InputError: model, detector and answers that do not belong together.
         """
         target = resolve_device(device)
-        location = find_model(name)
+        location = name if isinstance(name, ModelLocation) else find_model(name)
         options = location.hub_options
         if detector is not None:
             options["extractor"] = extractor_spec(str(detector))
