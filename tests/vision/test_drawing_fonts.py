@@ -79,8 +79,27 @@ def test_missing_characters_are_boxes_with_one_warning_for_each_script(
         draws = [draw_regions(PICTURE, BOXES, [name]).tobytes() for name in ("собака", "кошкая")]
         assert draws[0] == draws[1]
         fonts.load_font(20, "猫")
-    assert [record.args for record in caplog.records] == [("CYRILLIC",), ("CJK",)]
+    assert [record.args for record in caplog.records] == [
+        ("all CYRILLIC characters",),
+        ("all CJK characters",),
+    ]
     assert "drawing, which shows boxes instead; install one" in caplog.records[0].getMessage()
+
+
+def test_missing_characters_that_are_no_letters_are_named_one_by_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vowel signs belong to their script, whose letters are missing too."""
+    monkeypatch.setattr(fonts, "_SYSTEM_FONTS", ())
+    with caplog.at_level(logging.WARNING, logger=fonts.__name__):
+        fonts.load_font(20, "🐶✗ 🐶")
+        fonts.load_font(20, "🐶 \U000e0fff हिन्दी")
+    assert [record.args for record in caplog.records] == [
+        ("the character U+2717 (BALLOT X)",),
+        ("the character U+1F436 (DOG FACE)",),
+        ("all DEVANAGARI characters",),
+        ("the character U+E0FFF (no name)",),
+    ]
 
 
 def test_font_that_lacks_fewest_characters_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

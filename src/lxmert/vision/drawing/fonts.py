@@ -58,9 +58,23 @@ def load_font(size: int, text: str = "") -> Font:
         return _open(None, size)
     lacked |= {path: _lacked(path, text) for path in _system_fonts()}
     best = min(lacked, key=lambda path: len(lacked[path]))
-    for character in lacked[best]:
-        _warn_of(unicodedata.name(character, "unknown").split()[0])
+    for characters in _describe(lacked[best]):
+        _warn_of(characters)
     return _open(best, size)
+
+
+def _describe(characters: set[str]) -> list[str]:
+    """Name letters, with what goes with them, by their scripts, and other characters one by one."""
+    names = {character: unicodedata.name(character, "no name") for character in sorted(characters)}
+    first_words = {character: name.partition(" ")[0] for character, name in names.items()}
+    scripts = {word for character, word in first_words.items() if character.isalpha()}
+    described = [
+        f"all {first_words[character]} characters"
+        if first_words[character] in scripts
+        else f"the character U+{ord(character):04X} ({name})"
+        for character, name in names.items()
+    ]
+    return list(dict.fromkeys(described))
 
 
 def _lacked(path: str | None, text: str) -> set[str]:
@@ -90,10 +104,10 @@ def _open(path: str | None, size: int) -> Font:
 
 
 @functools.cache
-def _warn_of(script: str) -> None:
-    """Log a warning, once for each script, such as "CYRILLIC"."""
+def _warn_of(characters: str) -> None:
+    """Log a warning, once for the same characters, such as "all CYRILLIC characters"."""
     logger.warning(
-        "no font of this system has all %s characters of a drawing, which shows boxes instead; install one "
-        "that has them, such as Noto Sans",
-        script,
+        "no font of this system has %s of a drawing, which shows boxes instead; install one that does, such "
+        "as one of the Noto family",
+        characters,
     )
