@@ -13,6 +13,10 @@ from lxmert.errors import ConfigurationError, VocabularyError
 from lxmert.tokenization.pipeline import TextOptions
 from lxmert.tokenization.vocabulary import require_ids_without_gap
 
+_GAP_ADVICE = (
+    "make the tokenizer again from its vocab.txt (vocab_file=) and add the tokens again (add_tokens)"
+)
+
 
 def read_json_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the settings of a JSON file next to the vocabulary, such as tokenizer_config.json.
@@ -120,5 +124,5 @@ def _require_wordpiece(backend: Tokenizer, name: str) -> Tokenizer:
     vocabulary = backend.get_vocab(with_added_tokens=False)
     if not vocabulary:
         raise VocabularyError(f"the vocabulary of {name!r} is empty; load or train one with words in it")
-    require_ids_without_gap(vocabulary, f"the vocabulary of {name!r}")
+    require_ids_without_gap(vocabulary, f"the vocabulary of {name!r}", _GAP_ADVICE)
     return backend

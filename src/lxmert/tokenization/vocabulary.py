@@ -54,13 +54,22 @@ def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]
         )
 
 
-def require_ids_without_gap(vocabulary: Mapping[str, int], name: str) -> None:
-    """Refuse ids other than 0..V-1: a gap would be reused as the id of the next added token."""
+def require_ids_without_gap(vocabulary: Mapping[str, int], name: str, advice: str) -> None:
+    """Refuse ids other than 0..V-1: a gap would be reused as the id of the next added token.
+
+    Args:
+        vocabulary: word pieces and their ids.
+        name: what the message calls it.
+        advice: what to do, for the message.
+
+    Raises:
+        VocabularyError: the ids are not 0..V-1.
+    """
     wrong = set(vocabulary.values()) ^ set(range(len(vocabulary)))
     if wrong:
         raise VocabularyError(
             f"the {len(vocabulary)} word pieces of {name} must have the ids 0 to {len(vocabulary) - 1}, each "
-            f"once; missing or out of range: {sorted(wrong)[:5]}"
+            f"once; missing or out of range: {sorted(wrong)[:5]}; {advice}"
         )
 
 
@@ -129,5 +138,5 @@ def _validate_ids(vocabulary: Mapping[str, int]) -> dict[str, int]:
             raise VocabularyError(
                 f"the vocabulary dict maps {word!r} to {index!r}; expected a str to an int id"
             )
-    require_ids_without_gap(vocabulary, "the vocabulary dict")
+    require_ids_without_gap(vocabulary, "the vocabulary dict", "number them from 0, or pass them as a list")
     return dict(vocabulary)
