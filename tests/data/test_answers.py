@@ -142,6 +142,7 @@ def test_saved_vocabulary_loads_equal(tmp_path: Path) -> None:
         ({"a": False, "b": True}, "value of 'a' is bool False; .* class ids"),
         ({"info": {}, "annotations": []}, "value of 'info' is dict .* looks like an annotation file"),
         ({"annotations": [{"question_id": 1}]}, "value of 'annotations' is list .* an annotation file"),
+        ({"a": [0], "b": [1]}, r"value of 'a' is list \[0\]; .* class ids, which are whole numbers"),
         ("a", "a str"),
     ],
 )
@@ -153,11 +154,22 @@ def test_malformed_table_error_names_file(tmp_path: Path, table: object, message
     assert "table.json" in str(caught.value)
 
 
-def test_question_file_in_place_of_a_table_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "lines", ['{"question_id": 1}\n{"question_id": 2}\n', '"yes"\n\n"no"\n', '["a"]\n["b"]']
+)
+def test_lines_of_json_in_place_of_a_table_are_named(tmp_path: Path, lines: str) -> None:
     path = tmp_path / "own.jsonl"
-    path.write_text('{"question_id": 1}\n{"question_id": 2}\n')
-    with pytest.raises(DataError, match=r"own\.jsonl: a file of questions; expected a list of answers"):
+    path.write_text(lines)
+    message = r"own\.jsonl: several lines of JSON, line [23] begins another value; expected one value"
+    with pytest.raises(DataError, match=message):
         AnswerVocabulary.load(path)
+
+
+@pytest.mark.parametrize(("text", "place"), [("[\n1]\n]", "line 3 column 1"), ("{} {}", "line 1 column 4")])
+def test_rest_that_is_no_line_of_json_is_named(tmp_path: Path, text: str, place: str) -> None:
+    (tmp_path / "own.json").write_text(text)
+    with pytest.raises(DataError, match=rf"own\.json: not JSON: .* at {place}"):
+        AnswerVocabulary.load(tmp_path / "own.json")
 
 
 def test_missing_table_raises_data_error(tmp_path: Path) -> None:

@@ -230,12 +230,7 @@ class AnswerVocabulary(Sequence[str]):
             DataError: The file is missing or not JSON.
             VocabularyError: The file has none of these forms, or class ids are not 0, 1, 2, ....
         """
-        try:
-            table = read_json(path)
-        except DataError as error:
-            if Path(path).suffix == ".jsonl" and Path(path).is_file():
-                raise DataError(f"{path}: a file of questions; expected a list of answers in JSON") from error
-            raise
+        table = read_json(path)
         try:
             return cls(_answers_in_order(table))
         except VocabularyError as error:
@@ -276,9 +271,12 @@ def _check_class_ids(table: Mapping[str, Any]) -> None:
     wrong = next((answer for answer, label in table.items() if not is_int_in_range(label, 0)), None)
     if wrong is None:
         return
-    looks_annotated = isinstance(table[wrong], dict | list)
+    value = table[wrong]
+    looks_annotated = isinstance(value, dict) or (
+        isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    )
     raise VocabularyError(
-        f"the value of {short_repr(wrong)} is {describe(table[wrong])}; expected a list of answers or a dict "
+        f"the value of {short_repr(wrong)} is {describe(value)}; expected a list of answers or a dict "
         "from answers to class ids"
         + (", and this looks like an annotation file" if looks_annotated else ", which are whole numbers")
     )

@@ -11,6 +11,10 @@ from lxmert.faults import find_lone_surrogate
 
 _Value = TypeVar("_Value")
 
+_MORE_FOLLOWS = "Extra data"
+"""What Python's reader says of a file that goes on after a value."""
+_STARTS_OF_VALUES = '{["'
+
 
 def read_json(path: str | Path) -> Any:
     """Parse a JSON file.
@@ -19,10 +23,17 @@ def read_json(path: str | Path) -> Any:
         DataError: No such file, not JSON, or nested too deeply; the message names the file.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable_file_error(path, error) from None
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
+        if error.msg == _MORE_FOLLOWS and error.colno == 1 and text[error.pos] in _STARTS_OF_VALUES:
+            raise DataError(
+                f"{path}: several lines of JSON, line {error.lineno} begins another value; expected one "
+                "value in the whole file, such as a list"
+            ) from None
         raise DataError(
             f"{path}: not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from None
