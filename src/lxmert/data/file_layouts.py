@@ -238,10 +238,17 @@ def validate_directory(directory: Path, files: FileNames | None = None) -> Path:
         DataError: It is not a directory.
     """
     if not directory.is_dir():
-        is_of_scenes = not isinstance(files, VisualGenomeFiles | None) and files == type(files)()
         advice = f"; `lxmert scenes make {directory} --images 10000` generates made scenes there"
         raise DataError(
             f"{directory}: no such data directory; check the path (in a recipe, data.directory)"
-            + (advice if is_of_scenes else "")
+            + (advice if _is_layout_of_scenes(files) else "")
         )
     return directory
+
+
+def _is_layout_of_scenes(files: FileNames | None) -> bool:
+    """Whether it is known to be what `lxmert scenes make` writes: the defaults, except Visual Genome's."""
+    if files is None or isinstance(files, VisualGenomeFiles):
+        return False
+    defaults = type(files)()
+    return files == defaults
