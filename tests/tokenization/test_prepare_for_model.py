@@ -49,7 +49,7 @@ def test_truncating_one_sequence_returns_overflowing_ids(tokenizer):
 
 
 def test_impossible_truncation_raises_input_error(tokenizer):
-    with pytest.raises(InputError, match=r"cannot remove 3 ids"):
+    with pytest.raises(InputError, match="cannot remove 3 ids"):
         tokenizer.truncate_sequences([1, 2], [3, 4, 5], 3, "only_first")
     with pytest.raises(
         InputError, match=r"cannot remove 3 ids .* from a sequence of 2; use a larger max_length$"

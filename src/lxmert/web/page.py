@@ -1,6 +1,6 @@
 """The page itself, built with Gradio; what it does is in `asking`.
 
-All state of a visit is one `Picture`, which Gradio keeps.
+The state of a visit, which Gradio keeps, is a `Picture` and the question of the answers shown.
 """
 
 import functools
