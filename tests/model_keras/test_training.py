@@ -112,6 +112,24 @@ def test_weighted_metrics_leave_out_words_that_are_not_masked() -> None:
     assert found["accuracy"] == pytest.approx(5 / 7)
 
 
+def test_weighted_metrics_of_words_in_graph_of_unknown_width() -> None:
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("a graph of unknown sizes is TensorFlow's")
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile(optimizer="sgd", weighted_metrics={"prediction_logits": ["accuracy"]}, jit_compile=False)
+    best = model.predict(batch(), verbose=0).prediction_logits.argmax(-1)
+    words = np.full_like(best, -100)
+    words[:, 1] = best[:, 1]
+    words[:2, 1] = (best[:2, 1] + 1) % 61  # two of seven are wrong
+    given = batch() | {"labels": words}
+    signature = {
+        name: tf.TensorSpec([None, None, *array.shape[2:]], array.dtype) for name, array in given.items()
+    }
+    data = tf.data.Dataset.from_generator(lambda: iter([given]), output_signature=signature)
+    assert model.evaluate(data, verbose=0, return_dict=True)["accuracy"] == pytest.approx(5 / 7)
+
+
 @pytest.mark.parametrize("made", [BatchFeature, BatchEncoding])
 def test_outputs_of_processor_and_tokenizer_are_inputs_and_targets(made: Any) -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)

@@ -18,7 +18,6 @@ from keras.src.losses.loss import scale_loss_for_distribution
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.inputs import FlexibleInputs
-from lxmert.model_keras.losses import are_soft
 
 
 class InternalLossMixin(FlexibleInputs):
@@ -239,10 +238,9 @@ class InternalLossMixin(FlexibleInputs):
 def _label_weights(targets: Any, scores: Any) -> Any:
     """Return 1 for a target of the model's own loss, and 0 where there is none."""
     labelled = targets >= 0
-    if are_soft(targets, scores.shape[-1]):
-        labelled = ops.all(labelled, axis=1)
-    elif len(targets.shape) == len(scores.shape):  # class ids in a column
-        labelled = ops.reshape(labelled, (-1,))
+    # Told by rank: a graph may leave sizes open. Ids of words have one axis fewer than their scores.
+    if len(targets.shape) == len(scores.shape):  # soft scores, or class ids in a column
+        labelled = ops.all(labelled, axis=-1)
     return ops.cast(labelled, "float32")
 
 
