@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers import BatchEncoding, BatchFeature
 
 keras = pytest.importorskip("keras")
@@ -147,6 +148,54 @@ def test_outputs_of_processor_and_tokenizer_are_inputs_and_targets(made: Any) ->
     scores = model.predict(batch(), verbose=0)["question_answering_score"]
     for found in (model.predict(given, verbose=0), model.predict_on_batch(given)):
         np.testing.assert_allclose(found["question_answering_score"], scores, atol=1e-6)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, batches: list[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.batches[index]
+
+
+def as_tensors(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(as_tensors(part) for part in value)
+    return type(value)({name: torch.as_tensor(array) for name, array in value.items()})
+
+
+def loader(batches: list[Any]) -> Any:
+    return torch.utils.data.DataLoader([as_tensors(part) for part in batches], batch_size=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "data_set",
+    [
+        Batches,
+        lambda batches: Batches(batches, workers=2),
+        lambda batches: (part for part in batches),
+        loader,
+    ],
+    ids=["PyDataset", "PyDataset with workers", "generator", "DataLoader"],
+)
+def test_batches_of_a_data_set_may_be_outputs_of_processor(data_set: Any) -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+    answers = labels()["ans"]
+    expected = model.evaluate(batch() | {"labels": answers}, verbose=0)
+    forms = {
+        "alone": lambda: BatchFeature(batch() | {"labels": answers}),
+        "dictionary": lambda: batch() | {"labels": answers},
+        "in a tuple": lambda: (BatchEncoding(batch() | {"labels": answers}),),
+        "with targets": lambda: (BatchFeature(batch()), BatchFeature({"labels": answers})),
+    }
+    for name, make in forms.items():
+        found = model.fit(data_set([make(), make()]), epochs=1, shuffle=False, verbose=0).history["loss"]
+        assert found == pytest.approx([expected], rel=1e-5), name
 
 
 def test_option_among_inputs_raises_tensor_error() -> None:

@@ -1,20 +1,22 @@
 """Data sets whose batches are checked before a step of training, evaluation or prediction.
 
 Values cannot be read inside a compiled step, so the batches of a data set (`tf.data`, a PyDataset, a
-generator, a DataLoader of torch) are checked on their way there. Arrays need none of this: they are checked
-at once, see `training.py`.
+generator, a DataLoader of torch) are checked on their way there; outputs of a processor or tokenizer become
+the dictionaries that Keras needs. Arrays need none of this: they are checked at once, see `training.py`.
 
 Source: Keras 3 accepts a `DataAdapter` in place of data.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import GeneratorType
 from typing import Any
 
 import keras
 import numpy as np
 from keras.src.trainers.data_adapters import get_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.data_adapters.torch_data_loader_adapter import TorchDataLoaderAdapter
 
 from lxmert.errors import TensorError
 
@@ -34,7 +36,13 @@ class CheckedData(DataAdapter):
 
     def __init__(self, check: Check, x: Any, **options: Any) -> None:
         self._check = check
+        if isinstance(x, GeneratorType):
+            x = (_as_plain_batch(batch) for batch in x)
+        elif isinstance(x, keras.utils.PyDataset):
+            x = _PlainBatches(x)
         self._data = get_data_adapter(x, **options)
+        if isinstance(self._data, TorchDataLoaderAdapter):
+            self._data._dataloader = _Loader(self._data._dataloader, _as_plain_batch)
         self._fault: TensorError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -111,13 +119,48 @@ class CheckedData(DataAdapter):
 
 
 class _Loader:
-    """A torch loader with a check of every batch."""
+    """A torch loader whose every batch passes through a function."""
 
-    def __init__(self, loader: Any, check: Callable[[Any], Any]) -> None:
-        self._loader, self._check = loader, check
+    def __init__(self, loader: Any, change: Callable[[Any], Any]) -> None:
+        self._loader, self._change = loader, change
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self._check, self._loader)
+        return map(self._change, self._loader)
+
+
+class _PlainBatches(keras.utils.PyDataset):
+    """A PyDataset with batches in the form that Keras needs."""
+
+    def __init__(self, data: keras.utils.PyDataset) -> None:
+        super().__init__(
+            workers=data.workers,
+            use_multiprocessing=data.use_multiprocessing,
+            max_queue_size=data.max_queue_size,
+        )
+        self._data = data
+
+    @property
+    def num_batches(self) -> int | None:
+        count: int | None = self._data.num_batches
+        return count
+
+    def __getitem__(self, index: int) -> Any:
+        return _as_plain_batch(self._data[index])
+
+    def on_epoch_begin(self) -> None:
+        self._data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._data.on_epoch_end()
+
+
+def _as_plain_batch(batch: Any) -> Any:
+    """Return a batch with dictionaries instead of other mappings, inputs alone in a tuple, as Keras needs."""
+    parts = (batch,) if isinstance(batch, Mapping) else batch
+    if not isinstance(parts, tuple | list):
+        return batch
+    plain = [dict(part) if isinstance(part, Mapping) else part for part in parts]
+    return plain if isinstance(parts, list) else tuple(plain)
 
 
 def _repack_batch(batch: tuple[Any, ...]) -> Any:
