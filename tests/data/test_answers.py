@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,11 @@ def test_merge_scores_sums_equal_spellings_and_clips_to_one() -> None:
     assert vocabulary.merge_scores({"two": 0.3, "2": 0.6}, normalise=True) == {0: pytest.approx(0.9)}
     assert vocabulary.merge_scores({"two": 0.9, "2": 0.9, "green": 1.0}, normalise=True) == {0: 1.0}
     assert vocabulary.merge_scores({"two": 0.9}) == {}
+
+
+def test_merge_scores_of_numpy_numbers_are_python_floats() -> None:
+    merged = AnswerVocabulary(["2", "green"]).merge_scores({"2": np.float32(0.25), "green": np.float32(1)})
+    assert json.dumps(merged) == '{"0": 0.25, "1": 1.0}'
 
 
 @given(st.lists(st.sampled_from(["2", "two", "Two.", "a dog", "dog", "cat", ""]), max_size=10))

@@ -34,17 +34,18 @@ def merge_answers(label: Label, merge_as: Callable[[str], _Merged | None]) -> di
     """Scores of a label by what its answers become, such as one spelling or a class id.
 
     Args:
-        label: answers and scores.
+        label: answers and scores, which may be numbers of NumPy.
         merge_as: what an answer becomes; None leaves it out.
 
     Returns:
-        The scores in the order of the label; those of answers that become the same add up, to at most 1.
+        The scores, as Python floats, in the order of the label; those of answers that become the same add up,
+        to at most 1.
     """
     merged: dict[_Merged, float] = {}
     for answer, score in label.items():
         key = merge_as(answer)
         if key is not None:
-            merged[key] = min(1.0, merged.get(key, 0.0) + score)
+            merged[key] = min(1.0, merged.get(key, 0.0) + float(score))
     return merged
 
 
