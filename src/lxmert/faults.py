@@ -32,6 +32,9 @@ EVALUATOR_NEEDS_OFFICIAL_FILES = (
     "--evaluator can only be used with the official files; others are scored by soft labels."
 )
 
+# Of files of PyTorch, such as the authors' checkpoints.
+_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin")
+
 # Names that arguments had in other versions of LXMERT -> their names here.
 _RENAMED_ARGUMENTS = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
 
@@ -240,7 +243,12 @@ def model_path_fault(name: str) -> str | None:
     """The fault of a path that is a file instead of a model folder; None if it is not a file."""
     if not os.path.isfile(name):
         return None
-    return f"{name} is a file, expected a model folder or a hub name; pass the folder that it is in"
+    advice = (
+        ", or convert an original checkpoint with `lxmert convert`"
+        if name.endswith(_CHECKPOINT_SUFFIXES)
+        else ""
+    )
+    return f"{name} is a file, expected a model folder or a hub name; pass the folder that it is in{advice}"
 
 
 def overwrite_fault(path: Path, *, overwrite: bool) -> str | None:

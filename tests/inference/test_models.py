@@ -8,6 +8,7 @@ import pytest
 from lxmert import LxmertProcessor
 from lxmert.errors import WeightsError
 from lxmert.inference.models import embedded_model_folder, find_model, locate_model
+from lxmert.weights.hub import hub_folder
 
 
 def test_embedded_model_is_folder_of_package() -> None:
@@ -40,11 +41,27 @@ def test_detector_is_rejected_naming_its_option() -> None:
         find_model(folder)
 
 
-def test_checkpoint_file_error_suggests_convert_command(tmp_path: Path) -> None:
-    file = tmp_path / "model_LXRT.pth"
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("model_LXRT.pth", ", or convert an original checkpoint with `lxmert convert`"),
+        ("last.pt", ", or convert an original checkpoint with `lxmert convert`"),
+        ("pytorch_model.bin", ", or convert an original checkpoint with `lxmert convert`"),
+        ("model.safetensors", ""),
+    ],
+)
+def test_file_error_asks_for_its_folder_and_names_convert_command_for_checkpoints(
+    tmp_path: Path, name: str, advice: str
+) -> None:
+    file = tmp_path / name
     file.write_bytes(b"")
-    with pytest.raises(WeightsError, match="lxmert convert"):
-        locate_model(file)
+    expected = (
+        f"{file} is a file, expected a model folder or a hub name; pass the folder that it is in{advice}"
+    )
+    for load in (locate_model, hub_folder):
+        with pytest.raises(WeightsError) as caught:
+            load(str(file))
+        assert str(caught.value) == expected
 
 
 def test_embedded_processor_config_equals_saved_one(tmp_path: Path) -> None:

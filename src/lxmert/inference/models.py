@@ -13,6 +13,7 @@ from typing import Any
 from lxmert.answers import validate_answers
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import WeightsError
+from lxmert.faults import model_path_fault
 from lxmert.weights.files import check_config
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import PUBLISHED_ANSWERS
@@ -39,10 +40,8 @@ def locate_model(name: str | Path) -> str:
         if not (folder / "config.json").is_file():
             raise WeightsError(f"{folder} is not a model folder: it has no config.json")
         return str(folder)
-    if folder.exists():
-        raise WeightsError(
-            f"{folder} is a file, but a model is a folder; convert an original .pth with `lxmert convert`"
-        )
+    if fault := model_path_fault(str(name)):
+        raise WeightsError(fault)
     if isinstance(name, Path) or not is_hub_name(name) or "/" not in name:
         raise WeightsError(
             f"unknown model {str(name)!r}: expected '{EMBEDDED_MODEL}' (the embedded one), a folder, or a "
