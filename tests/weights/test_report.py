@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -183,13 +184,58 @@ def test_weights_other_than_floats_are_rejected(folder: Path, dtype: torch.dtype
     edit_weights(folder, lambda tensors: tensors.update({name: (tensors[name] * 50).to(dtype)}))
     for model_class in (LxmertForQuestionAnswering, LxmertModel):
         with pytest.raises(
-            WeightsError, match=r"lxmert\.pooler\.dense\.weight has the dtype .*not quantized$"
+            WeightsError,
+            match=rf"lxmert\.pooler\.dense\.weight has the dtype {str(dtype)[6:]},.*not quantized$",
         ):
             load_complete(model_class, folder)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"lxmert\.pooler\.dense\.weight has the dtype (int8|complex64)"):
         load_complete(LxmertForQuestionAnswering, folder)
+
+
+@pytest.mark.parametrize(("new", "old"), [("weight", "gamma"), ("bias", "beta")])
+def test_integers_under_old_names_of_layer_norm_are_rejected(folder: Path, new: str, old: str) -> None:
+    name = f"lxmert.embeddings.LayerNorm.{new}"
+    before = name.replace(new, old)
+    edit_weights(folder, lambda tensors: tensors.update({before: tensors.pop(name)}))
+    assert load_complete(LxmertForQuestionAnswering, folder)[1].is_complete
+    edit_weights(folder, lambda tensors: tensors.update({before: tensors[before].to(torch.int8)}))
+    for model_class in (LxmertForQuestionAnswering, LxmertModel):
+        with pytest.raises(WeightsError, match=rf"lxmert\.embeddings\.LayerNorm\.{old} has the dtype int8"):
+            load_complete(model_class, folder)
+
+
+def test_only_the_file_that_is_read_is_checked(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    name = "lxmert.pooler.dense.weight"
+    edit_weights(folder, lambda tensors: tensors.update({name: (tensors[name] * 50).to(torch.int8)}))
+    _, report = load_complete(LxmertModel, folder, use_safetensors=False)
+    assert report.unexpected["answer_head.logit_fc.3.bias"] == (7,)
+    with pytest.raises(WeightsError, match="has the dtype int8"):
+        load_complete(LxmertModel, folder)
+
+
+@pytest.mark.parametrize("subfolder", ["", "inner"])
+def test_integers_of_a_hub_name_are_rejected(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subfolder: str
+) -> None:
+    commit = "a" * 40
+    cached = tmp_path / "cache" / "models--someone--model"
+    snapshot = cached / "snapshots" / commit / subfolder
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(commit)
+    shutil.copytree(folder, snapshot, ignore=shutil.ignore_patterns("cache"))
+    options = {"cache_dir": str(tmp_path / "cache"), "local_files_only": True, "subfolder": subfolder}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    report = load_complete(LxmertModel, "someone/model", **options)[1]
+    assert report.unexpected["answer_head.logit_fc.3.bias"] == (7,)
+    name = "lxmert.pooler.dense.weight"
+    edit_weights(snapshot, lambda tensors: tensors.update({name: (tensors[name] * 50).to(torch.int8)}))
+    config = LxmertConfig(**TINY)  # of no repository
+    for more in ({}, {"config": config}, {"revision": commit}):
+        with pytest.raises(WeightsError, match=r"^someone/model: lxmert\.pooler.* has the dtype int8"):
+            load_complete(LxmertModel, "someone/model", **options, **more)
 
 
 def test_integers_that_are_not_weights_of_the_model_are_allowed(folder: Path) -> None:

@@ -16,12 +16,10 @@ from transformers.utils import logging
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
 from lxmert.faults import model_path_fault
-from lxmert.weights.dtypes import dtype_name
+from lxmert.weights.dtypes import check_float_weights, check_not_quantized, dtype_name
 from lxmert.weights.files import (
     as_arrays,
     check_config,
-    check_float_weights,
-    check_not_quantized,
     read_folder,
 )
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
@@ -183,7 +181,8 @@ def _rename_for_model(
 ) -> dict[str, np.ndarray]:
     """Rename arrays to the names of this model, which with and without heads differ by a prefix.
 
-    Parameters of LayerNorm may have the names that the first TensorFlow BERT gave them.
+    Parameters of LayerNorm may have the names that the first TensorFlow BERT gave them, and any name may hold
+    the "module." of data parallelism, at its start or further in, which the PyTorch classes do not accept.
     """
     prefix = "lxmert."
     has_prefix = any(name.startswith(prefix) for name in variables)

@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from lxmert.errors import WeightsError
-from lxmert.weights.dtypes import dtype_name
-from lxmert.weights.files import CONFIG_NAME, check_float_weights, read_folder
+from lxmert.weights.dtypes import check_float_weights, dtype_name
+from lxmert.weights.files import CONFIG_NAME, read_folder
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.names import canonical_original_name
 from lxmert.weights.report import LoadReport

@@ -17,13 +17,11 @@ from lxmert.answers import ANSWERS_FILE, write_answers
 from lxmert.atomic_files import open_atomic
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import IncompleteWeightsError, WeightsError
-from lxmert.weights.dtypes import dtype_name
+from lxmert.weights.dtypes import check_float_weights, check_not_quantized, dtype_name
 from lxmert.weights.files import (
     CONFIG_NAME,
     SAFETENSORS_NAME,
     check_config,
-    check_float_weights,
-    check_not_quantized,
     check_output_folder,
     read_folder,
     read_pytorch_file,
@@ -98,7 +96,7 @@ def convert_original(
         source=str(checkpoint),
     )
     report.require_complete()
-    _check_float_weights(report, tensors)
+    _check_matched_weights(report, tensors)
     _check_answers_and_vocabulary(config, architecture, answers, vocab_size)
     _write_folder(folder, tensors, config, architecture)
     if answers is not None:
@@ -149,7 +147,7 @@ def export_original(
         source=str(folder),
     )
     report.require_complete()
-    _check_float_weights(report, tensors)
+    _check_matched_weights(report, tensors)
     wrap = not architecture.is_finetuned if data_parallel is None else data_parallel
     original = {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched}
     with open_atomic(checkpoint) as file:
@@ -157,7 +155,8 @@ def export_original(
     return report
 
 
-def _check_float_weights(report: LoadReport, tensors: Mapping[str, Tensor]) -> None:
+def _check_matched_weights(report: LoadReport, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of the model that are not floating-point numbers."""
     check_float_weights(
         {name: dtype_name(tensors[name].dtype) for name in report.matched if name in tensors}, report.source
     )

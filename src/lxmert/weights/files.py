@@ -17,12 +17,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError, first_line
 from lxmert.faults import tensor_layout_fault
-from lxmert.weights.dtypes import dtype_name
+from lxmert.weights.dtypes import dtype_name, safetensors_dtype_name
 from lxmert.weights.shapes import Shape, shapes_of
 from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, rename_tensors
 
@@ -35,7 +34,6 @@ DETECTOR_MODEL_TYPE = "lxmert_faster_rcnn"
 PT_FORMAT = {"format": "pt"}
 """The metadata by which `transformers` recognises safetensors of a PyTorch class."""
 
-_NOT_QUANTIZED = "use a checkpoint that is not quantized"
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 # Start of PyTorch's message that a file holds more than tensors.
@@ -57,13 +55,7 @@ def check_config(folder: str | Path) -> None:
     # transformers assumes the default configuration for a local folder without the file.
     if not path.is_file():
         raise WeightsError(f"no configuration in {str(folder)!r}; expected a {CONFIG_NAME}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"cannot read {str(path)!r}; expected a JSON object") from error
-    if not isinstance(config, dict):
-        raise WeightsError(f"{str(path)!r} contains {_describe(config)}; expected a JSON object")
-    kind = config.get("model_type")
+    kind = read_config_file(path).get("model_type")
     if kind == DETECTOR_MODEL_TYPE:
         raise WeightsError(
             f"{str(folder)!r} is a detector, expected a model that answers questions; pass it as --detector "
@@ -74,6 +66,21 @@ def check_config(folder: str | Path) -> None:
             f"{str(path)!r} is not an LXMERT configuration: its model_type is {kind!r}, expected 'lxmert'; "
             "use the folder of an LXMERT model"
         )
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read the config.json of any kind of model.
+
+    Raises:
+        WeightsError: it cannot be read, or is not a JSON object.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"cannot read {str(path)!r}; expected a JSON object") from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{str(path)!r} contains {_describe(config)}; expected a JSON object")
+    return config
 
 
 def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Tensor]:
@@ -157,33 +164,6 @@ def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     }
 
 
-def check_not_quantized(config: PreTrainedConfig, source: str) -> None:
-    """Refuse the configuration of quantized weights, whose scales are tensors beside them.
-
-    Raises:
-        WeightsError: it has a `quantization_config`.
-    """
-    if getattr(config, "quantization_config", None) is not None:
-        raise WeightsError(f"{source}: the weights are quantized (quantization_config); {_NOT_QUANTIZED}")
-
-
-def check_float_weights(dtypes: Mapping[str, str], source: str) -> None:
-    """Refuse weights that are not floating-point numbers, such as quantized ones without their scales.
-
-    Args:
-        dtypes: parameter name -> name of its dtype in the checkpoint.
-        source: the folder, file or hub name that was read.
-
-    Raises:
-        WeightsError: one is of another type.
-    """
-    for name, dtype in dtypes.items():
-        if "float" not in dtype:
-            raise WeightsError(
-                f"{source}: {name} has the dtype {dtype}, expected floating-point numbers; {_NOT_QUANTIZED}"
-            )
-
-
 def check_output_folder(folder: Path) -> None:
     """Refuse an output folder that is a file or inside one.
 
@@ -237,41 +217,47 @@ def _as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array)
 
 
-def read_folder_shapes(folder: str | Path) -> dict[str, Shape]:
+def read_folder_shapes(folder: str | Path, *, safetensors: bool = True) -> dict[str, Shape]:
     """Read a model folder, parameter name -> shape, without reading the numbers.
+
+    Args:
+        folder: the model folder.
+        safetensors: False passes over files of this format, as `from_pretrained(use_safetensors=False)` does.
 
     Raises:
         WeightsError: no weights in the folder, or a file that cannot be read.
     """
     shapes: dict[str, Shape] = {}
-    for path in _weight_files(Path(folder)):
+    for path in _weight_files(Path(folder), safetensors=safetensors):
         shapes.update(_SHAPE_READERS.get(path.suffix, _pytorch_shapes)(path))
     return shapes
 
 
-def read_folder_dtypes(folder: str | Path) -> dict[str, str]:
-    """Read a model folder, parameter name -> dtype, without reading the numbers; none of TensorFlow.
+def read_folder_dtypes(folder: str | Path, *, safetensors: bool = True) -> dict[str, str]:
+    """Read a model folder, parameter name -> name of the dtype in PyTorch, without reading the numbers.
+
+    Args:
+        folder: the model folder; those of TensorFlow are taken for empty.
+        safetensors: see `read_folder_shapes`.
 
     Raises:
         WeightsError: no weights in the folder, or a file that cannot be read.
     """
     dtypes: dict[str, str] = {}
-    for path in _weight_files(Path(folder)):
+    for path in _weight_files(Path(folder), safetensors=safetensors):
         if path.suffix == ".safetensors":
             with _wrap_read_errors(path), safe_open(path, framework="pt") as file:
-                codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-            dtypes |= {
-                name: "float" if code.startswith(("F", "BF")) else code for name, code in codes.items()
-            }
+                for name in file.keys():  # noqa: SIM118
+                    dtypes[name] = safetensors_dtype_name(file.get_slice(name).get_dtype())
         elif path.suffix != ".h5":
             tensors = read_pytorch_file(path, device="meta")
             dtypes |= {name: dtype_name(tensor.dtype) for name, tensor in tensors.items()}
     return dtypes
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _weight_files(folder: Path, *, safetensors: bool = True) -> list[Path]:
     """The files that hold the weights of a folder, safetensors before PyTorch."""
-    for name in (SAFETENSORS_NAME, PYTORCH_NAME):
+    for name in (SAFETENSORS_NAME, PYTORCH_NAME) if safetensors else (PYTORCH_NAME,):
         if (folder / name).is_file():
             return [folder / name]
         # transformers names the index of model.safetensors "model.safetensors.index.json".

@@ -29,6 +29,13 @@ _CONFIG_PATTERNS = ("*.json", "*.txt", "*.yaml")
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 _PYTORCH = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 _TENSORFLOW_FILE = "tf_model.h5"
+_WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Files of which every folder with weights of PyTorch holds one."""
 _PROCESSOR_FILE = "processor_config.json"
 _CONFIG_FILES = ("config.json", "config.yaml")
 """Files of which every folder of a model or detector holds one."""
@@ -82,6 +89,34 @@ def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: 
         raise WeightsError(
             f"{name}: cannot be downloaded from the hub ({first_line(error)}); try again"
         ) from error
+
+
+def cached_weights_folder(name: str, options: Mapping[str, Any], *, commit: str | None = None) -> Path | None:
+    """The folder of the hub's cache with weights that `transformers` fetched, without asking the hub.
+
+    Args:
+        name: "owner/name".
+        options: as `hub_folder` takes them; others are ignored.
+        commit: the commit of the repository; None for the `revision` of the options.
+
+    Returns:
+        The folder, or the one inside it that `subfolder` names; None if there are no such weights.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if not is_hub_name(name):
+        return None
+    subfolder = str(options.get("subfolder") or "").strip("/")
+    for file in _WEIGHT_FILES:
+        path = try_to_load_from_cache(
+            name,
+            f"{subfolder}/{file}" if subfolder else file,
+            cache_dir=options.get("cache_dir"),
+            revision=commit or options.get("revision"),
+        )
+        if isinstance(path, str):
+            return Path(path).parent
+    return None
 
 
 class _Request(NamedTuple):

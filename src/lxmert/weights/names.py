@@ -60,10 +60,13 @@ def canonical_original_name(name: str) -> str:
 
     No parameter of LXMERT has a part named "module", so dropping every such part is safe.
     """
-    parts = [part for part in name.split(".") if part != "module"]
-    if parts:
-        parts[-1] = _TENSORFLOW_PARAMETERS.get(parts[-1], parts[-1])
-    return ".".join(parts)
+    return canonical_norm_name(".".join(part for part in name.split(".") if part != "module"))
+
+
+def canonical_norm_name(name: str) -> str:
+    """The name with "gamma" and "beta", its last part in checkpoints of the first BERT, renamed."""
+    before, dot, last = name.rpartition(".")
+    return before + dot + _TENSORFLOW_PARAMETERS.get(last, last)
 
 
 def from_original(name: str, architecture: Architecture) -> str | None:

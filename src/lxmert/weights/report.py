@@ -16,14 +16,16 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError, first_line, one_line
+from lxmert.weights.dtypes import check_float_weights
 from lxmert.weights.files import (
     REFUSED_PICKLE,
     check_config,
-    check_float_weights,
     is_refused_pickle,
     read_folder_dtypes,
     read_folder_shapes,
 )
+from lxmert.weights.hub import cached_weights_folder
+from lxmert.weights.names import canonical_norm_name
 from lxmert.weights.shapes import Shape, shapes_of
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ def load_report(model_class: type[Any], name_or_folder: str | Path, **kwargs: An
 
     Raises:
         WeightsError: there is no checkpoint, it cannot be read, or has weights that are not floating-point
-            numbers.
+            numbers (in PyTorch not checked of a `variant`).
     """
     return load_with_report(model_class, name_or_folder, **kwargs)[1]
 
@@ -177,11 +179,10 @@ def load_with_report(
         raise WeightsError(
             f"cannot load {model_class.__name__} from {source!r}: {first_line(error)}"
         ) from error
-    # Files of a variant have other names.
-    folder = Path(source, kwargs.get("subfolder") or "")
-    is_readable = folder.is_dir() and not kwargs.get("variant")
-    if is_readable:
-        _check_dtypes(folder, model)
+    safetensors = kwargs.get("use_safetensors") is not False
+    folder = _folder_read(source, model, kwargs)
+    if folder is not None:
+        _check_dtypes(read_folder_dtypes(folder, safetensors=safetensors), model, source)
     shapes = shapes_of(model.state_dict())
     reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
     gaps = set(info["missing_keys"]) | set(reshaped)
@@ -190,7 +191,7 @@ def load_with_report(
         source=source,
         matched={name: shape for name, shape in shapes.items() if name not in gaps},
         missing={name: shapes[name] for name in shapes if name in info["missing_keys"]},
-        unexpected=_unused_shapes(folder if is_readable else None, info["unexpected_keys"]),
+        unexpected=_unused_shapes(folder, info["unexpected_keys"], safetensors=safetensors),
         reshaped=dict(sorted(reshaped.items())),
     )
 
@@ -211,7 +212,7 @@ def load_complete(
 
     Raises:
         WeightsError: there is no checkpoint, it cannot be read, or has weights that are not floating-point
-            numbers.
+            numbers (in PyTorch not checked of a `variant`).
         IncompleteWeightsError: the checkpoint leaves part of the model at random values.
     """
     model, report = load_with_report(model_class, name_or_folder, **kwargs)
@@ -219,21 +220,33 @@ def load_complete(
     return model, report
 
 
-def _check_dtypes(folder: Path, model: PreTrainedModel) -> None:
+def _folder_read(source: str, model: PreTrainedModel, options: Mapping[str, Any]) -> Path | None:
+    """The folder whose weights `from_pretrained` read, in the hub's cache for a hub name; None if unknown."""
+    if options.get("variant"):  # its files have other names
+        return None
+    if Path(source).is_dir():
+        return Path(source, options.get("subfolder") or "")
+    return cached_weights_folder(source, options, commit=getattr(model.config, "_commit_hash", None))
+
+
+def _check_dtypes(dtypes: Mapping[str, str], model: PreTrainedModel, source: str) -> None:
     """Refuse weights that `transformers` converted from integers or complex numbers."""
     if getattr(model.config, "quantization_config", None) is not None:
         return
     floats = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     prefix = f"{model.base_model_prefix}."
     floats |= {prefix + name for name in floats} | {name.removeprefix(prefix) for name in floats}
-    dtypes = read_folder_dtypes(folder)
-    check_float_weights({name: dtype for name, dtype in dtypes.items() if name in floats}, str(folder))
+    # As `transformers` reads them, under the old names of LayerNorm too.
+    read = {name: dtype for name, dtype in dtypes.items() if {name, canonical_norm_name(name)} & floats}
+    check_float_weights(read, source)
 
 
-def _unused_shapes(folder: Path | None, names: Iterable[str]) -> dict[str, Shape | None]:
-    """Shapes of unused checkpoint tensors, unknown without a local folder."""
+def _unused_shapes(
+    folder: Path | None, names: Iterable[str], *, safetensors: bool
+) -> dict[str, Shape | None]:
+    """Shapes of unused checkpoint tensors, unknown without a folder."""
     ordered = sorted(names)
-    shapes = read_folder_shapes(folder) if ordered and folder is not None else {}
+    shapes = read_folder_shapes(folder, safetensors=safetensors) if ordered and folder is not None else {}
     return {name: shapes.get(name) for name in ordered}
 
 
