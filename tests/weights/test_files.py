@@ -1,13 +1,22 @@
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lxmert.errors import WeightsError
-from lxmert.weights.files import check_config, read_folder, read_folder_shapes, read_pytorch_file
+from lxmert.weights import files
+from lxmert.weights.files import (
+    check_config,
+    read_folder,
+    read_folder_shapes,
+    read_pytorch_file,
+    write_safetensors,
+)
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.float16)}
 
@@ -154,3 +163,26 @@ def test_bad_shard_indices_raise_weights_error(tmp_path: Path, index: str, messa
             with pytest.raises(WeightsError, match=message) as caught:
                 read(tmp_path)
             assert "\n" not in str(caught.value)
+
+
+def test_disk_space_is_advised_only_where_it_lacks(tmp_path: Path) -> None:
+    tensors = {"x": torch.zeros(3)}
+    for path in (tmp_path, tmp_path / "missing" / "model.safetensors"):
+        with pytest.raises(WeightsError, match=r"could not be written \(.*\); check the path$"):
+            write_safetensors(tensors, path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
+@pytest.mark.parametrize("kind", [OSError, SafetensorError])
+def test_disk_space_is_advised_for_each_of_its_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    text = f"Error while serializing: I/O error: no room (os error {number})"
+    error = OSError(number, "no room") if kind is OSError else SafetensorError(text)
+
+    def save_file(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(files, "save_file", save_file)
+    with pytest.raises(WeightsError, match=r"no room.*; free some disk space, or choose another folder$"):
+        write_safetensors({"x": torch.zeros(3)}, tmp_path / "model.safetensors")

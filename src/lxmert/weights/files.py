@@ -5,7 +5,9 @@ folder (safetensors preferred, else PyTorch, one file or shards with an index; e
 and orientation are always those of the PyTorch classes.
 """
 
+import errno
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -35,6 +37,9 @@ PT_FORMAT = {"format": "pt"}
 """The metadata by which `transformers` recognises safetensors of a PyTorch class."""
 
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 # Start of PyTorch's message that a file holds more than tensors.
 _REFUSED_MESSAGE = "Weights only load failed"
@@ -204,10 +209,16 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
     try:
         save_file(tensors, path, PT_FORMAT)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{str(path)!r} could not be written ({first_line(error)}); free some disk space, or choose "
-            "another folder"
-        ) from error
+        advice = "free some disk space, or choose another folder" if _is_no_space(error) else "check the path"
+        raise WeightsError(f"{str(path)!r} could not be written ({first_line(error)}); {advice}") from error
+
+
+def _is_no_space(error: Exception) -> bool:
+    """Whether the disk, a quota of it, or the largest size of a file is exhausted."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (stated := _OS_ERROR.search(str(error))):  # that of safetensors, written in Rust
+        number = int(stated[1])
+    return number in _NO_SPACE
 
 
 def _as_tensor(array: np.ndarray) -> Tensor:
