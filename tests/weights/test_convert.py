@@ -261,10 +261,15 @@ def test_answers_of_overwritten_model_are_removed(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     convert_original(path, folder, heads=3, overwrite=True)
     assert {file.name for file in folder.iterdir()} == {"config.json", "model.safetensors", "notes.txt"}
-    (tmp_path / "new").mkdir()
-    (tmp_path / "new/answers.json").write_text("mine")
-    convert_original(path, tmp_path / "new", heads=3)
-    assert (tmp_path / "new/answers.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_answers_in_folder_without_a_model_are_kept(tmp_path: Path, overwrite: bool) -> None:
+    path, answers = save_original(finetuned(), tmp_path), tmp_path / "new/answers.json"
+    answers.parent.mkdir()
+    answers.write_text("mine")
+    convert_original(path, answers.parent, heads=3, overwrite=overwrite)
+    assert answers.read_text() == "mine"
 
 
 def test_full_disk_raises_one_line_weights_error(tmp_path: Path) -> None:

@@ -80,8 +80,10 @@ def convert_original(
     folder = Path(folder)
     check_output_folder(folder)
     # A model in shards, or in PyTorch's format, has only the latter.
-    for name in (SAFETENSORS_NAME, CONFIG_NAME):
-        _check_overwrite(folder / name, overwrite)
+    written = (folder / SAFETENSORS_NAME, folder / CONFIG_NAME)
+    for path in written:
+        _check_overwrite(path, overwrite)
+    replaces_model = any(path.exists() for path in written)
     original = _canonical_names(read_pytorch_file(checkpoint), str(checkpoint))
     architecture = (
         Architecture.ENCODER if encoder_only else _infer_original_architecture(original, str(checkpoint))
@@ -101,7 +103,7 @@ def convert_original(
     _write_folder(folder, tensors, config, architecture)
     if answers is not None:
         write_answers(folder / ANSWERS_FILE, answers)
-    elif overwrite:  # those of the replaced model
+    elif replaces_model:  # its answers are not those of the new one
         (folder / ANSWERS_FILE).unlink(missing_ok=True)
     return report
 
