@@ -1,5 +1,7 @@
 """`load_bert`: starting from BERT, compared with the BERT of `transformers`."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, BertModel
+from transformers.activations import ACT2FN
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError
@@ -133,6 +136,43 @@ def test_bert_that_computes_differently_raises_weights_error(
     assert all(torch.equal(tensor, before[key]) for key, tensor in ours.state_dict().items())
     config = LxmertConfig(**SIZES | other, l_layers=3, x_layers=1, r_layers=1)
     load_bert(LxmertForPreTraining(config), str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["[1]", "{nope", '"bert"'])
+def test_unreadable_configuration_raises_weights_error(bert: Path, tmp_path: Path, content: str) -> None:
+    shutil.copytree(bert, tmp_path / "bert")
+    (tmp_path / "bert/config.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"config\.json'.* expected a JSON object$"):
+        load_bert(model(), str(tmp_path / "bert"))
+
+
+def test_values_that_a_configuration_lacks_are_those_of_bert(bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(bert, tmp_path / "bert")
+    settings = json.loads((bert / "config.json").read_text())
+    for key in ("hidden_act", "layer_norm_eps"):
+        settings.pop(key, None)
+    (tmp_path / "bert/config.json").write_text(json.dumps(settings))
+    load_bert(model(), str(tmp_path / "bert"))
+    for key, value in (("hidden_act", "relu"), ("layer_norm_eps", 1e-3)):
+        other = LxmertConfig(**SIZES | {key: value}, l_layers=3, x_layers=1, r_layers=1)
+        with pytest.raises(WeightsError, match=f"{key} is .* in this BERT, but {value!r} in the model"):
+            load_bert(LxmertForPreTraining(other), str(tmp_path / "bert"))
+    (tmp_path / "bert/config.json").write_text(json.dumps(settings | {"hidden_act": None}))
+    with pytest.raises(WeightsError, match="hidden_act is None in this BERT"):
+        load_bert(model(), str(tmp_path / "bert"))
+    del settings["num_attention_heads"]
+    (tmp_path / "bert/config.json").write_text(json.dumps(settings))
+    with pytest.raises(WeightsError, match="num_attention_heads is 12 in this BERT, but 3 in the model"):
+        load_bert(model(), str(tmp_path / "bert"))
+
+
+def test_activation_under_its_other_name_is_accepted(bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(bert, tmp_path / "bert")
+    settings = json.loads((bert / "config.json").read_text())
+    (tmp_path / "bert/config.json").write_text(json.dumps(settings | {"hidden_act": "gelu_python"}))
+    values = torch.linspace(-5, 5, 101)
+    torch.testing.assert_close(ACT2FN["gelu_python"](values), ACT2FN["gelu"](values))
+    assert load_bert(model(), str(tmp_path / "bert")).matched
 
 
 def test_quantized_bert_raises_weights_error_and_changes_nothing(bert: Path, tmp_path: Path) -> None:

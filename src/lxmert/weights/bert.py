@@ -9,6 +9,7 @@ matching head started reversed. Here the two rows are swapped.
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,14 +17,16 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from lxmert.errors import WeightsError
 from lxmert.weights.dtypes import check_float_weights, dtype_name
-from lxmert.weights.files import CONFIG_NAME, read_folder
+from lxmert.weights.files import CONFIG_NAME, read_config_file, read_folder
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.names import canonical_original_name
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import shapes_of
 
-_SHAPELESS = ("num_attention_heads", "hidden_act", "layer_norm_eps")
-"""What the shapes of the weights do not show."""
+_SHAPELESS = {"num_attention_heads": 12, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
+"""What the shapes of the weights do not show, with BERT's values where a configuration lacks them."""
+_SAME_ACTIVATIONS = {"gelu_python": "gelu"}
+"""Activation -> another name of the same function."""
 _MATCHING_HEAD = "cls.seq_relationship."
 _TIED_DECODER = "cls.predictions.decoder."
 _LAYER = re.compile(r"lxmert\.encoder\.layer\.(\d+)\.")
@@ -58,9 +61,10 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
         The tensors that were filled, and those that keep their weights ("missing").
 
     Raises:
-        WeightsError: there is no such checkpoint, it is not one of BERT, has other heads, activation or
-            epsilon than the model, or a tensor has another shape or is not of floating-point numbers; nothing
-            was changed then.
+        WeightsError: there is no such checkpoint, it or its config.json cannot be read, it is not one of
+            BERT, has other heads, activation or epsilon (BERT's own, where config.json lacks them) than the
+            model, or a tensor has another shape or is not of floating-point numbers; nothing was changed
+            then.
     """
     folder = bert_folder(name)
     _check_config(folder, model.config, name)
@@ -80,17 +84,21 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
 
 
 def _check_config(folder: Path, config: PreTrainedConfig, name: str) -> None:
-    """Refuse a BERT that computes differently with the same weights; old ones may lack the file."""
+    """Refuse a BERT that computes differently with the same weights; old folders may lack the file."""
     if not (folder / CONFIG_NAME).is_file():
         return
-    theirs, _ = PreTrainedConfig.get_config_dict(folder)
-    for key in _SHAPELESS:
-        ours = getattr(config, key)
-        if theirs.get(key, ours) != ours:
+    settings = read_config_file(folder / CONFIG_NAME)
+    for key, default in _SHAPELESS.items():
+        ours, theirs = getattr(config, key), settings.get(key, default)
+        if _canonical_value(theirs) != _canonical_value(ours):
             raise WeightsError(
-                f"{name}: {key} is {theirs[key]!r} in this BERT, but {ours!r} in the model; adapt the "
+                f"{name}: {key} is {theirs!r} in this BERT, but {ours!r} in the model; adapt the "
                 "configuration to it"
             )
+
+
+def _canonical_value(value: Any) -> Any:
+    return _SAME_ACTIVATIONS.get(value, value) if isinstance(value, str) else value
 
 
 def _to_lxmert_names(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
