@@ -40,6 +40,8 @@ def test_output_field_is_accessible_by_key_attribute_and_index() -> None:
     assert "loss" not in found
     assert found["prediction_logits"] is found.prediction_logits is found[0] is found.to_tuple()[0]
     assert len(found[:2]) == 2
+    assert len(found) == 3
+    assert found.to_tuple() == (found.prediction_logits, found.language_hidden_states)  # as in PyTorch
     found.losses = {}
     assert found["losses"] == {}
     found["losses"] = None
@@ -67,3 +69,11 @@ def test_output_flags_default_to_config_and_call_overrides_them() -> None:
     named = keras_model(batch, return_dict=True, output_hidden_states=False, output_attentions=True)
     assert list(named)[3:] == ["language_attentions", "vision_attentions", "cross_encoder_attentions"]
     assert named.cross_encoder_attentions[0].shape == (3, 3, 7, 5)
+
+
+def test_settings_of_the_old_class_are_read_and_set_in_the_configuration() -> None:
+    keras_model = TFLxmertForPreTraining(small_config(l_layers=1, x_layers=1))
+    assert (keras_model.task_matched, keras_model.visual_loss_normalizer) == (True, 6.67)
+    keras_model.task_matched = False
+    keras_model.num_qa_labels = 4
+    assert (keras_model.config.task_matched, keras_model.config.num_qa_labels) == (False, 4)

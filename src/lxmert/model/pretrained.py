@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
-from lxmert.configuration import LxmertConfig, as_lxmert_config
+from lxmert.configuration import ConfigValue, LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError
 from lxmert.faults import as_plain_int, count_fault, pad_token_fault, raise_unknown_arguments
 from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
@@ -94,25 +94,6 @@ class LxmertPreTrainedModel(PreTrainedModel):
         given = {name: value for name, value in unknown.items() if value is not None}
         if given:
             raise_unknown_arguments(type(self).__name__, given, inspect.signature(self.forward).parameters)
-
-
-class ConfigValue:
-    """An attribute of a model that reads and sets the value of the same name in its configuration.
-
-    `transformers`' models have these attributes as copies.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        """Remember the name."""
-        self._name = name
-
-    def __get__(self, model: Any, owner: type) -> Any:
-        """Return the value in the configuration; of the class, the descriptor."""
-        return self if model is None else getattr(model.config, self._name)
-
-    def __set__(self, model: Any, value: Any) -> None:
-        """Set the value in the configuration."""
-        setattr(model.config, self._name, value)
 
 
 class QuestionAnsweringMixin:

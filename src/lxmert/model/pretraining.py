@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from lxmert.configuration import ConfigValue
 from lxmert.model.base import LxmertModel
 from lxmert.model.heads import LxmertPreTrainingHeads, LxmertVisualAnswerHead, LxmertVisualObjHead
 from lxmert.model.losses import (
@@ -20,7 +21,7 @@ from lxmert.model.losses import (
     object_losses,
 )
 from lxmert.model.outputs import LxmertForPreTrainingOutput, states_and_attentions
-from lxmert.model.pretrained import ConfigValue, LxmertPreTrainedModel, QuestionAnsweringMixin
+from lxmert.model.pretrained import LxmertPreTrainedModel, QuestionAnsweringMixin
 
 
 class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):

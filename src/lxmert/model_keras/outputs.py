@@ -1,9 +1,9 @@
 """Outputs of the Keras models.
 
 Every output is an ordered dictionary of the fields that are not None, which are available by name, attribute
-and position; with `return_dict=False` it is a plain tuple. Fields and their order are those of the PyTorch
-outputs (`model/outputs.py`). The classes are registered with the backends, so that compiled functions may
-return them.
+and position; with `return_dict=False` it is a plain tuple. Fields, their order, and which of them have no
+position, are as in the PyTorch outputs (`model/outputs.py`). The classes are registered with the backends,
+so that compiled functions may return them.
 
 Shapes: B batch, W words, O objects, H hidden, A heads.
 """
@@ -62,7 +62,7 @@ class TFModelOutput(OrderedDict[str, Any]):
                 super().__setitem__(name, value)
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        """Return a field by name, or by its position among the fields that are not None."""
+        """Return a field by name, or by its position in `to_tuple`."""
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -81,8 +81,8 @@ class TFModelOutput(OrderedDict[str, Any]):
         return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """Return the fields that are not None."""
-        return tuple(self.values())
+        """Return the fields that are not None and no dictionaries."""
+        return tuple(field for field in self.values() if not isinstance(field, dict))
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D featur
 from collections.abc import Mapping
 from typing import Any
 
-from lxmert.configuration import LxmertConfig
+from lxmert.configuration import ConfigValue, LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.base import TFLxmertModel
 from lxmert.model_keras.heads import TFLxmertPreTrainingHeads, TFLxmertVisualAnswerHead, TFLxmertVisualObjHead
@@ -35,6 +35,12 @@ class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
         "question_answering_score": "ans",
     }
     legacy_label_names = {"labels": "masked_lm_labels"}  # noqa: RUF012 -- never changed
+
+    task_mask_lm = ConfigValue()
+    task_matched = ConfigValue()
+    task_obj_predict = ConfigValue()
+    task_qa = ConfigValue()
+    visual_loss_normalizer = ConfigValue()
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)

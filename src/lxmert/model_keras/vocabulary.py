@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from lxmert.configuration import LxmertConfig
+from lxmert.configuration import ConfigValue, LxmertConfig
 from lxmert.errors import ConfigurationError
 from lxmert.faults import as_plain_int, count_fault, pad_token_fault
 from lxmert.model_keras.layers import OpenSublayerMixin
@@ -103,11 +103,7 @@ class TFQuestionAnsweringMixin:
     """Access to and resizing of the layer that scores answers; for models with an `answer_head`."""
 
     config: LxmertConfig
-
-    @property
-    def num_qa_labels(self) -> int:
-        """Number of answers that the model chooses from."""
-        return self.config.num_qa_labels
+    num_qa_labels = ConfigValue()
 
     def get_qa_logit_layer(self) -> keras.layers.Layer | None:
         """Return the layer whose outputs are the answer scores; None if the model has no answer head."""
