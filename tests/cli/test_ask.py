@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 from PIL import Image
 
+from lxmert.cli.demo import quote_command
 from lxmert.cli.main import main
 from lxmert.inference import models as model_names
 from lxmert.inference.boxes_file import write_boxes
@@ -401,6 +402,18 @@ def test_demo_suggests_bare_lxmert_only_if_on_path(
     (tmp_path / "lxmert").write_text("#!/bin/sh\n")
     (tmp_path / "lxmert").chmod(0o755)
     assert suggested() == "lxmert"
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"), [("nt", 'ask "what is it?"'), ("posix", "ask 'what is it?'")]
+)
+def test_suggested_command_is_quoted_for_the_shell_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, system: str, expected: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", system)
+        quoted = quote_command(["ask", "what is it?"])
+    assert quoted == expected
 
 
 @pytest.mark.parametrize("name", ["run [red]", "[/run]", "a" * 100])

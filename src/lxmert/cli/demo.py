@@ -1,9 +1,12 @@
 """`lxmert demo`: newly generated pictures, questions about them, and the embedded model's answers."""
 
+import os
 import secrets
 import shlex
 import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +59,7 @@ def demo(
         command += ["--boxes", str(output / first.boxes_file_name)]
     if model != "scenes":
         command += ["--model", model]
-    typer.echo(f"  {_program_command(context)} {shlex.join([*command, '--top-k', '3'])}")
+    typer.echo(f"  {_program_command(context)} {quote_command([*command, '--top-k', '3'])}")
 
 
 def _program_command(context: typer.Context) -> str:
@@ -64,8 +67,13 @@ def _program_command(context: typer.Context) -> str:
     called = context.find_root().info_name or "lxmert"
     started = Path(sys.argv[0])
     if called == started.stem and shutil.which(called) is None:
-        return shlex.quote(str(started))
+        return quote_command([str(started)])
     return called
+
+
+def quote_command(words: Sequence[str]) -> str:
+    """Join the words of a command with the quotes that this system's shell needs."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def _detected_summary(demonstration: "Demonstration") -> str:
