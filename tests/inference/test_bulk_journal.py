@@ -1,5 +1,6 @@
 """`AnswerJournal`: answers survive crashes, damaged lines are ignored, another run's journal is rejected."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +188,22 @@ def test_decisions_persist_and_that_of_rank_0_prevails(folder: Path) -> None:
         assert journal.decisions == {"precision": [64, 64]}, "the first process's counts"
     with AnswerJournal(folder, RUN, Ranks(1, 2, is_connected=True), overwrite=True) as journal:
         assert (journal.decisions, journal.labels) == ({}, {})
+
+
+def test_journal_is_opened_without_conversion_of_line_ends(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a file is opened as text without this flag."""
+    binary, opened, opening = 1 << 30, [], os.open
+
+    def noted(path: Path, flags: int, *more: Any) -> int:
+        opened.append((path.name, bool(flags & binary)))
+        return opening(path, flags & ~binary, *more)
+
+    monkeypatch.setattr(os, "O_BINARY", binary, raising=False)
+    monkeypatch.setattr(os, "open", noted)
+    assert journal_labels(folder) == {}
+    assert ("rank-00000.jsonl", True) in opened
 
 
 def test_opening_reads_every_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,9 @@ class AnswerJournal:
     def _open(self, size: int) -> None:
         """Open this process's file, truncated to `size` bytes, for appending."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            # Without O_BINARY, which other systems lack, Windows would change the line ends.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._descriptor = os.open(self._path, flags, 0o666)
             os.ftruncate(self._descriptor, size)
         except OSError as error:
             raise DataError(f"{self._path}: the journal cannot be written ({error})") from error

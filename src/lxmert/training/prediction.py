@@ -178,12 +178,13 @@ def _write_submission(
     """
     labels_by_index = journal.read()
     if len(labels_by_index) < len(examples):
-        if ranks.is_connected:
-            raise DataError(
-                f"{journal.folder} has {len(labels_by_index):,} of {len(examples):,} answers; make all "
-                "processes write to the same disk, and run the same command again"
-            )
-        return False
+        if ranks.world_size > 1 and not ranks.is_connected:
+            return False
+        remedy = "make all processes write to the same disk" if ranks.is_connected else "check the disk"
+        raise DataError(
+            f"{journal.folder} has {len(labels_by_index):,} of {len(examples):,} answers; {remedy}, and run "
+            "the same command again"
+        )
     in_order = [labels_by_index[index] for index in range(len(examples))]
     task.write_submission(
         output, examples, predictions_by_id(in_order, examples, get_answer_vocabulary(processor))

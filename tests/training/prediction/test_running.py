@@ -446,6 +446,21 @@ def test_last_of_unconnected_processes_writes_the_file(
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
 
 
+def test_unreadable_answers_of_a_single_process_are_an_error(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(AnswerJournal, "read", lambda journal: {0: 1})
+    output = tmp_path / "out.json"
+    status, out, err = predict(model_of("vqa"), scenes_folder, "-q", "--limit", 3, "-o", output)
+    assert (status, out) == (1, "")
+    assert "out.json.journal has 1 of 3 answers; check the disk, and run the same command again" in err
+    assert not output.exists()
+
+
 def test_processes_without_shared_disk_get_error(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
