@@ -328,6 +328,27 @@ def test_store_is_not_created_without_any_stored_image(
     assert (report.added, len(report.skipped), len(FeatureStore(store))) == (0, 1, 7)
 
 
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="cannot list open files")
+def test_files_of_a_discarded_store_are_closed_before_they_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows deletes no file that is open."""
+    unlink = Path.unlink
+
+    def unlink_closed(path: Path, missing_ok: bool = False) -> None:
+        opened = set()
+        for number in os.listdir("/dev/fd"):
+            with suppress(OSError):
+                opened.add(os.fstat(int(number)).st_ino)
+        assert path.stat().st_ino not in opened, path
+        unlink(path, missing_ok)
+
+    writer = FeatureStoreWriter(tmp_path / "store", build_manifest(build_extractor(GRID), "float32"))
+    monkeypatch.setattr(Path, "unlink", unlink_closed)
+    writer.discard_if_empty()
+    assert not (tmp_path / "store").exists()
+
+
 def test_existing_empty_store_is_kept_after_failed_run(photos: Path, tmp_path: Path) -> None:
     with FeatureStoreWriter(tmp_path / "store", build_manifest(build_extractor(GRID), "float32")):
         pass

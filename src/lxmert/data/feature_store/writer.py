@@ -147,8 +147,8 @@ class FeatureStoreWriter:
         if not self._is_new or len(self):
             return
         self._close_files()
+        self._lock.release()  # Windows deletes no open file.
         discard_store(self.path)
-        self._lock.release()
 
     def _close_files(self) -> None:
         for file in self._files.values():
