@@ -644,6 +644,16 @@ def test_urls_as_image_sources_are_rejected(tmp_path: Path) -> None:
         list_images(Path("https://example.org/b.png"))
 
 
+def test_absolute_path_with_a_drive_is_not_taken_for_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this system it is a folder in a folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "C:" / "pictures").mkdir(parents=True)
+    (tmp_path / "C:" / "pictures" / "a.png").touch()
+    assert [image.name for image in list_images(Path("C:/pictures"))] == ["a.png"]
+
+
 @pytest.mark.parametrize("content", ["", "<html>\n<b>Not found</b>\n</html>\n"])
 def test_file_with_image_extension_is_not_read_as_list(tmp_path: Path, content: str) -> None:
     photo = tmp_path / "photo.JPG"

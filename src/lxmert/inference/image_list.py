@@ -65,7 +65,8 @@ def list_images(
     Raises:
         DataError: no such folder or list, nothing in it, an address, or a folder that cannot be searched.
     """
-    if re.match(r"\w+:/[^/]", source.as_posix()):  # `Path` collapses the two slashes to one.
+    # `Path` collapses the two slashes to one; a single letter is a drive.
+    if re.match(r"\w{2,}:/[^/]", source.as_posix()):
         raise DataError(f"{source} is a URL; {_FETCH_FIRST}")
     if source.is_dir():
         entries = sorted(_walk_files(source, {path.resolve() for path in exclude}))
