@@ -39,6 +39,7 @@ class AnswerJournal:
         run: what all answers depend on, as JSON values by name.
         ranks: this process among several, each of which answers its own examples.
         overwrite: whether to discard an existing journal, of whatever run.
+        fault_if_new: the reason why the run may be continued but not begun; None if it may begin.
 
     Attributes:
         labels: the class ids known so far, by index of the example.
@@ -48,11 +49,17 @@ class AnswerJournal:
         ConfigurationError: `overwrite` for several processes that cannot reach one another: none of them
             knows which files are of this run.
         DataError: the journal is of another run, a file that its answers depend on has another size now,
-            another process writes it, or it cannot be written.
+            another process writes it, it cannot be written, or `fault_if_new` applies.
     """
 
     def __init__(
-        self, folder: Path, run: Mapping[str, Any], ranks: Ranks | None = None, *, overwrite: bool = False
+        self,
+        folder: Path,
+        run: Mapping[str, Any],
+        ranks: Ranks | None = None,
+        *,
+        overwrite: bool = False,
+        fault_if_new: str | None = None,
     ) -> None:
         ranks = ranks or Ranks()
         self._can_restart = ranks.world_size == 1 or ranks.is_connected
@@ -75,6 +82,8 @@ class AnswerJournal:
             if overwrite:
                 self._discard(ranks)
             contents = _JournalContents({}, {}, {}, {}) if overwrite else self._read_contents()
+            if fault_if_new and not contents.sizes:
+                raise DataError(fault_if_new)
             self._file_sizes = contents.file_sizes
             self._check_files()
             self.labels = contents.labels

@@ -132,7 +132,10 @@ def predict_to_file(
         "lxmert": __version__,
     }
     shard = _contiguous_shard(answerer.order, ranks)
-    with AnswerJournal(journal_folder(output), run_identity, ranks, overwrite=overwrite) as journal:
+    fault = overwrite_fault(output, overwrite=overwrite)
+    with AnswerJournal(
+        journal_folder(output), run_identity, ranks, overwrite=overwrite, fault_if_new=fault
+    ) as journal:
         already_answered = sum(index in journal.labels for index in shard)
         answerer.prepare_answerer(lambda: _shared_agreement(answerer, journal, ranks))
         advance = progress(f"Answering {split} questions in {answerer.dtype}", len(shard))
@@ -153,7 +156,7 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
     Args:
         output: The file to write.
         overwrite: True allows replacing a file. So does the journal of a run in progress, which was checked
-            when it began.
+            when it began; that it is the same run is checked by `AnswerJournal`.
 
     Raises:
         DataError: It is refused.

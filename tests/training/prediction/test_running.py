@@ -385,6 +385,26 @@ def test_existing_output_is_replaced_only_with_overwrite(
     assert answered_batch_sizes
 
 
+def test_journal_without_answers_permits_only_its_own_run_to_replace_the_file(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    output = tmp_path / "out.json"
+    output.write_text("precious")
+    words = [model_of("vqa"), scenes_folder, "-q", "-o", output]
+    with interrupted_after(0):
+        assert predict(*words, "--overwrite")[0] == 130
+    for _ in range(2):
+        status, _, err = predict(*words, "--split", "val")
+        assert (status, f"{output} already exists; use --overwrite to replace it" in err) == (1, True), err
+        assert output.read_text() == "precious"
+    assert predict(*words)[0] == 0
+    assert output.read_text() != "precious"
+
+
 def test_processes_of_a_launcher_share_the_questions_and_write_one_file(
     model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
 ) -> None:
