@@ -1,12 +1,12 @@
 """Interrupting a training run, and comparing the weights that it ends with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from lxmert.training.base_trainer import BaseTrainer
@@ -37,6 +37,16 @@ def interrupting(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     monkeypatch.setattr(BaseTrainer, "__init__", init)
     return lambda step: setattr(stop, "step", step)
+
+
+def write_checkpoint(folder: Path, rng_files: Iterable[str] = ("rng_state.pth",)) -> None:
+    """Writes the files of a checkpoint, without content."""
+    folder.mkdir(parents=True)
+    save_file({}, folder / "model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt", *rng_files):
+        torch.save({}, folder / name)
+    for name in ("config.json", "trainer_state.json"):
+        (folder / name).write_text("{}")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

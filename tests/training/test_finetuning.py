@@ -172,8 +172,13 @@ def test_resume_with_other_data_is_rejected(
     assert finetune(recipe, out, resume=True).metrics["training"]["resumed_at_step"] == 7
 
 
-def test_incomplete_checkpoint_is_skipped_on_resume(
-    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None]
+@pytest.mark.parametrize("damaged", [None, "optimizer.pt", "model.safetensors"])
+def test_incomplete_or_damaged_checkpoint_is_skipped_on_resume(
+    tiny_recipe: Make,
+    tmp_path: Path,
+    interrupt_at: Callable[[int], None],
+    caplog: pytest.LogCaptureFixture,
+    damaged: str | None,
 ) -> None:
     recipe = tiny_recipe()
     finetune(recipe, tmp_path / "whole")
@@ -181,10 +186,15 @@ def test_incomplete_checkpoint_is_skipped_on_resume(
     with pytest.raises(Interrupted):
         finetune(recipe, tmp_path / "broken")
     half = tmp_path / "broken" / "checkpoints" / "checkpoint-8"
-    half.mkdir()
-    (half / "model.safetensors").write_bytes(b"half")
+    if damaged is None:
+        half.mkdir()
+        (half / "model.safetensors").write_bytes(b"half")
+    else:
+        shutil.copytree(half.with_name("checkpoint-7"), half)
+        (half / damaged).write_bytes(b"")
     interrupt_at(-1)
     resumed = finetune(recipe, tmp_path / "broken", resume=True)
+    assert "checkpoint-8 is incomplete or damaged; the run continues from checkpoint-7" in caplog.text
     assert resumed.metrics["training"]["resumed_at_step"] == 7
     assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 

@@ -14,6 +14,7 @@ from lxmert.errors import ConfigurationError, TrainingError
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder, delete_old_checkpoints, translate_write_errors
 from lxmert.training.running import run_in_folder
+from tests.training.interruption import write_checkpoint
 
 
 @pytest.fixture
@@ -33,10 +34,7 @@ def start_run(folder: Path, recipe: FinetuneRecipe, checkpoints: dict[int, list[
     run = RunFolder(folder)
     open_run(run, recipe, resume=False)
     for step, names in checkpoints.items():
-        checkpoint = run.checkpoints / f"checkpoint-{step}"
-        checkpoint.mkdir(parents=True)
-        for name in ("trainer_state.json", *names):
-            (checkpoint / name).write_text("{}")
+        write_checkpoint(run.checkpoints / f"checkpoint-{step}", names)
     return run
 
 
@@ -83,6 +81,26 @@ def test_newest_checkpoint_without_rng_file_of_every_process_is_skipped(
     monkeypatch.setenv("WORLD_SIZE", "2")
     open_run(run, recipe, resume=True)
     assert run.newest_checkpoint() == run.checkpoints / "checkpoint-5"
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "half", "zeros"])
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "scaler.pt"],
+)
+def test_newest_checkpoint_with_damaged_file_is_skipped(
+    recipe: FinetuneRecipe, tmp_path: Path, name: str, damage: str
+) -> None:
+    run = start_run(tmp_path, recipe, {5: ONE_PROCESS, 10: [*ONE_PROCESS, "scaler.pt"]})
+    assert run.newest_checkpoint() == run.checkpoints / "checkpoint-10"
+    path = run.checkpoints / "checkpoint-10" / name
+    content = path.read_bytes()
+    path.write_bytes({"half": content[: len(content) // 2], "zeros": bytes(len(content))}.get(damage, b""))
+    if damage == "missing":
+        path.unlink()
+    # Runs in float32 have no scaler.
+    left = "checkpoint-10" if (name, damage) == ("scaler.pt", "missing") else "checkpoint-5"
+    assert run.newest_checkpoint() == run.checkpoints / left
 
 
 def test_finished_run_opens_with_any_process_count(

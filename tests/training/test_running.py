@@ -16,6 +16,7 @@ from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.running import SaveMetricsCallback, run_in_folder, save_weights, train_or_resume
+from tests.training.interruption import write_checkpoint
 
 
 class _Model:
@@ -113,8 +114,7 @@ def test_speed_counts_examples_of_all_updates_since_resumption(
     monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=iter([100.0, 102.0]).__next__))
     folder = RunFolder(tmp_path)
     checkpoint = folder.checkpoints / "checkpoint-4"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "rng_state.pth").touch()
+    write_checkpoint(checkpoint)
     TrainerState(global_step=4, max_steps=10).save_to_json(str(checkpoint / "trainer_state.json"))
     trainer = _Trainer(processes=2, last_step=10)
     optimisation = LoopSection.model_construct(batch_size=5, accumulation_steps=3)

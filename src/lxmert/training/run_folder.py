@@ -14,18 +14,23 @@ from pathlib import Path
 from shutil import rmtree
 from traceback import walk_tb
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from lxmert.atomic_files import final_path, fsync_path, write_atomic
 from lxmert.errors import ConfigurationError, TrainingError
 from lxmert.locks import try_lock
 from lxmert.training.recipe_base import Recipe
+from lxmert.weights.files import SAFETENSORS_NAME
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
-# The trainer writes this file of a checkpoint last: without it the checkpoint is incomplete.
-_LAST_WRITTEN_FILE = "trainer_state.json"
+# Files of every checkpoint, besides the random number states. The trainer writes the last one last.
+_CHECKPOINT_FILES = (SAFETENSORS_NAME, "optimizer.pt", "scheduler.pt", "trainer_state.json")
+
+# Files that torch.save writes are zip files.
+_ZIP_SUFFIXES = (".pt", ".pth", ".bin")
 
 # Keys of a recipe that may change between the start and the resumption of a run.
 _CHANGEABLE_KEYS = (
@@ -109,7 +114,7 @@ class RunFolder:
         )
 
     def newest_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint, None if there is none."""
+        """The newest complete checkpoint whose files are intact, None if there is none."""
         processes = process_count()
         return next((folder for folder in self.all_checkpoints() if _is_complete(folder, processes)), None)
 
@@ -263,10 +268,21 @@ def _rng_state_files(checkpoint: Path, processes: int) -> list[Path]:
 
 def _is_complete(checkpoint: Path, processes: int) -> bool:
     # Each process writes its own random number state, and does not wait for the others.
-    if not all(path.is_file() for path in _rng_state_files(checkpoint, processes)):
-        return False
+    required = [*_rng_state_files(checkpoint, processes), *(checkpoint / name for name in _CHECKPOINT_FILES)]
+    return all(path.is_file() for path in required) and all(map(_is_intact, checkpoint.iterdir()))
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a file has its beginning and its end, which a power failure may take; not all of it is read."""
     try:
-        json.loads((checkpoint / _LAST_WRITTEN_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt"):
+                pass
+        elif path.suffix in _ZIP_SUFFIXES:
+            with ZipFile(path):
+                pass
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, BadZipFile, ValueError):
         return False
     return True

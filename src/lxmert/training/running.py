@@ -119,8 +119,13 @@ def train_or_resume(
     if checkpoint is not None:
         folder.check_fingerprints(fingerprints)
     if is_main_process():
-        if checkpoint is None and folder.all_checkpoints():
+        all_checkpoints = folder.all_checkpoints()
+        if checkpoint is None and all_checkpoints:
             logger.warning("%s: no complete checkpoint; the run starts over", folder.path)
+        elif checkpoint is not None and checkpoint != all_checkpoints[0]:
+            logger.warning(
+                "%s is incomplete or damaged; the run continues from %s", all_checkpoints[0], checkpoint.name
+            )
         folder.save_process_count()
         folder.save_fingerprints(fingerprints)
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
