@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +102,41 @@ def test_newest_checkpoint_with_damaged_file_is_skipped(
     # Runs in float32 have no scaler.
     left = "checkpoint-10" if (name, damage) == ("scaler.pt", "missing") else "checkpoint-5"
     assert run.newest_checkpoint() == run.checkpoints / left
+
+
+DAMAGED_CONTENTS = ["", '{"finis', "[3]", "\0\0\0"]
+
+
+@pytest.mark.parametrize("content", DAMAGED_CONTENTS)
+def test_damaged_metrics_are_replaced_if_there_is_a_checkpoint(
+    recipe: FinetuneRecipe, tmp_path: Path, content: str
+) -> None:
+    run = start_run(tmp_path / "run", recipe, {5: ONE_PROCESS})
+    run.metrics_path.write_text(content)
+    metrics = run_in_folder(recipe, run, lambda display: {"figure": 3}, resume=True, progress=False)
+    assert metrics == run.read_metrics() == {"figure": 3, "finished": True}
+    # A finished model must not be lost to a new run.
+    shutil.rmtree(run.checkpoints)
+    run.metrics_path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"metrics\.json: .*; delete it to start over, or choose"):
+        open_run(run, recipe, resume=True)
+
+
+@pytest.mark.parametrize("content", DAMAGED_CONTENTS)
+def test_damaged_process_count_or_fingerprints_are_named_with_a_remedy(
+    recipe: FinetuneRecipe, tmp_path: Path, content: str
+) -> None:
+    run = start_run(tmp_path, recipe, {5: ONE_PROCESS})
+    (run.checkpoints / "processes.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"processes\.json: .*; delete it and .* as many processes"):
+        open_run(run, recipe, resume=True)
+    (run.checkpoints / "processes.json").unlink()
+    open_run(run, recipe, resume=True)
+    (run.checkpoints / "data.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"data\.json: .*; delete it and .* data are still the same"):
+        run.check_fingerprints({"answers": "ab"})
+    (run.checkpoints / "data.json").unlink()
+    run.check_fingerprints({"answers": "ab"})
 
 
 def test_finished_run_opens_with_any_process_count(

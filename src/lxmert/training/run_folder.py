@@ -19,7 +19,8 @@ from zipfile import BadZipFile, ZipFile
 from safetensors import SafetensorError, safe_open
 
 from lxmert.atomic_files import final_path, fsync_path, write_atomic
-from lxmert.errors import ConfigurationError, TrainingError
+from lxmert.data.json_files import JsonRecord, read_json
+from lxmert.errors import ConfigurationError, DataError, TrainingError
 from lxmert.locks import try_lock
 from lxmert.training.recipe_base import Recipe
 from lxmert.weights.files import SAFETENSORS_NAME
@@ -146,11 +147,12 @@ class RunFolder:
         """Refuse to resume with other data, to which a checkpoint's position and answers would not apply.
 
         Raises:
-            ConfigurationError: Part of the data has changed; runs without saved fingerprints are not checked.
+            ConfigurationError: Part of the data has changed, or the file of saved fingerprints is damaged;
+                runs without saved fingerprints are not checked.
         """
-        if not self._fingerprints_path.is_file():
-            return
-        before = json.loads(self._fingerprints_path.read_text(encoding="utf-8"))
+        before = _read_object(
+            self._fingerprints_path, "delete it and continue with --resume if the data are still the same"
+        )
         changed = [name for name, value in fingerprints.items() if before.get(name, value) != value]
         if changed:
             raise ConfigurationError(
@@ -159,11 +161,17 @@ class RunFolder:
             )
 
     def read_metrics(self) -> dict[str, Any]:
-        """The metrics saved so far, empty if there are none."""
-        if not self.metrics_path.is_file():
+        """The metrics saved so far, empty if there are none, or damaged ones that a checkpoint replaces.
+
+        Raises:
+            ConfigurationError: They are damaged, and there is no checkpoint.
+        """
+        try:
+            return _read_object(self.metrics_path, "delete it to start over, or choose another folder")
+        except ConfigurationError:
+            if not self.all_checkpoints():
+                raise
             return {}
-        metrics: dict[str, Any] = json.loads(self.metrics_path.read_text(encoding="utf-8"))
-        return metrics
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the run's metrics."""
@@ -179,13 +187,14 @@ class RunFolder:
 
     def _saved_process_count(self) -> int | None:
         """The run's number of processes, None if the file was deleted."""
-        if not self._process_count_path.is_file():
-            return None
-        return int(json.loads(self._process_count_path.read_text(encoding="utf-8"))["processes"])
+        remedy = "delete it and continue with --resume and as many processes as before"
+        return _read_object(self._process_count_path, remedy).get("processes")
 
     def _check_process_count(self) -> None:
+        if not self.all_checkpoints() or self.read_metrics().get("finished"):
+            return
         before, now = self._saved_process_count(), process_count()
-        if before in (None, now) or not self.all_checkpoints() or self.read_metrics().get("finished"):
+        if before in (None, now):
             return
         name = "1 process" if before == 1 else f"{before} processes"
         raise ConfigurationError(
@@ -257,6 +266,20 @@ def _is_from_torch_writer(error: RuntimeError) -> bool:
 def process_count() -> int:
     """The number of processes that `accelerate launch` or `torchrun` started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file, empty if there is no file.
+
+    Raises:
+        ConfigurationError: It is damaged; the message names the remedy.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return dict(JsonRecord(read_json(path), path).value)
+    except DataError as error:
+        raise ConfigurationError(f"{error}; {remedy}") from error
 
 
 def _rng_state_files(checkpoint: Path, processes: int) -> list[Path]:
