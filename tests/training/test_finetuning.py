@@ -172,6 +172,37 @@ def test_resume_with_other_data_is_rejected(
     assert finetune(recipe, out, resume=True).metrics["training"]["resumed_at_step"] == 7
 
 
+def write_features(store: Path, scenes_folder: Path, dtype: str) -> None:
+    """A store of the pictures of training and validation."""
+    with FeatureStoreWriter(store, StoreManifest(4, dtype, "test/4")) as writer:
+        for split in ("train", "val"):
+            for image in read_instances(scenes_folder / f"annotations/instances_{split}.json").values():
+                boxes = image.boxes_xyxy_px
+                features = torch.full((len(boxes), 4), 1 / 3)
+                writer.add(image.file_name, Regions(boxes, features, image.size_hw, "test/4"))
+
+
+def test_resume_with_other_features_is_rejected_unless_the_run_has_no_record_of_them(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
+) -> None:
+    store, out = tmp_path / "store", tmp_path / "out"
+    write_features(store, scenes_folder, "float32")
+    recipe = tiny_recipe(data={"features": str(store), "extractor": None, "test_split": None})
+    interrupt_at(9)
+    with pytest.raises(Interrupted):
+        finetune(recipe, out)
+    interrupt_at(-1)
+    shutil.rmtree(store)
+    write_features(store, scenes_folder, "float16")
+    with pytest.raises(ConfigurationError, match="with these: they differ in the features; restore them"):
+        finetune(recipe, out, resume=True)
+    file = out / "checkpoints" / "data.json"
+    fingerprints = json.loads(file.read_text())
+    del fingerprints["features"]
+    file.write_text(json.dumps(fingerprints))
+    assert finetune(recipe, out, resume=True).metrics["training"]["resumed_at_step"] == 7
+
+
 @pytest.mark.parametrize("damaged", [None, "optimizer.pt", "model.safetensors"])
 def test_incomplete_or_damaged_checkpoint_is_skipped_on_resume(
     tiny_recipe: Make,
@@ -547,13 +578,7 @@ def test_shared_validation_and_test_split_is_read_twice_or_thrice_if_limited(
 def test_feature_store_without_test_images_raises_before_first_step(
     tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
 ) -> None:
-    with FeatureStoreWriter(tmp_path / "store", StoreManifest(4, "float32", "test/4")) as writer:
-        for split in ("train", "val"):
-            for image in read_instances(scenes_folder / f"annotations/instances_{split}.json").values():
-                boxes = image.boxes_xyxy_px
-                writer.add(
-                    image.file_name, Regions(boxes, torch.ones(len(boxes), 4), image.size_hw, "test/4")
-                )
+    write_features(tmp_path / "store", scenes_folder, "float32")
     interrupt_at(0)
     data = {"features": str(tmp_path / "store"), "extractor": None}
     with pytest.raises(DataError, match=r"4 of 4 images are missing, starting with scenes_test_"):

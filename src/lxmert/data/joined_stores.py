@@ -106,6 +106,10 @@ class JoinedStores:
         """See `FeatureStore.flags`."""
         return np.concatenate([store.flags() for store in self._stores])
 
+    def checksums(self) -> np.ndarray:
+        """See `FeatureStore.checksums`."""
+        return np.concatenate([store.checksums() for store in self._stores])
+
     def _locate(self, position: int) -> tuple[FeatureStore, int]:
         number, place = locate(position, self._starts, self.path)
         return self._stores[number], place

@@ -26,7 +26,7 @@ from lxmert.training.initial_model import (
 )
 from lxmert.training.object_prediction import add_object_prediction
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.resuming import fingerprint
+from lxmert.training.resuming import fingerprint, fingerprint_features
 from lxmert.training.tasks import EvaluationReport, PreparedTask, Task
 from lxmert.vision.build import build_extractor
 from lxmert.weights.report import load_complete
@@ -76,6 +76,14 @@ def prepare_task(task: Task, recipe: FinetuneRecipe, progress: StartProgress = n
         raise DataError(
             f"{recipe.data.directory}: none of the {len(train)} training examples has a known answer"
         )
+    fingerprints = {
+        "answers": fingerprint(answers),
+        "training examples": _fingerprint_dataset(train),
+        "validation examples": _fingerprint_dataset(validation),
+        "extractor of the features": train.regions.extractor,
+    }
+    if store is not None:
+        fingerprints["features"] = fingerprint_features(store, train.regions, validation.regions)
     metadata = _collect_metadata(train_examples, train.answerable_count, answers, model) | origin
     object_labels = None
     if recipe.optimisation.object_prediction:
@@ -95,12 +103,7 @@ def prepare_task(task: Task, recipe: FinetuneRecipe, progress: StartProgress = n
             task, labels, validation_examples, answers, validation.answerable_count, settings=settings
         ),
         metadata=metadata,
-        fingerprints={
-            "answers": fingerprint(answers),
-            "training examples": _fingerprint_dataset(train),
-            "validation examples": _fingerprint_dataset(validation),
-            "extractor of the features": train.regions.extractor,
-        },
+        fingerprints=fingerprints,
     )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from transformers import Trainer, TrainerState
 
 from lxmert.atomic_files import write_atomic
+from lxmert.data.joined_stores import RegionStore
+from lxmert.data.region_source import ImageNameIndex, RegionSource
 from lxmert.training.early_stopping import EarlyStopping
 from lxmert.weights.files import read_folder
 
@@ -25,6 +27,13 @@ def fingerprint(entries: Iterable[str]) -> str:
     while part := "".join(islice(lines, _LINES_AT_A_TIME)):
         digest.update(part.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def fingerprint_features(store: RegionStore, *sources: RegionSource) -> str:
+    """A hash of the stored regions of the sources' images; images added to the store later change nothing."""
+    index, checksums = ImageNameIndex(store), store.checksums()
+    positions = [list(index.find_all(map(str, source.rows)).values()) for source in sources]
+    return fingerprint(str(checksum) for part in positions for checksum in checksums[part].tolist())
 
 
 def correct_best_checkpoint_path(checkpoint: Path) -> None:

@@ -1,6 +1,7 @@
 """What of a recipe reaches the data, and which data a resumed run may have."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -110,12 +111,13 @@ def own_data(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
     def fingerprints(make: Make, **changes: Any) -> dict[str, str]:
         extractor = changes.get("extractor", "test/3")
-        folder = tmp_path / extractor.replace("/", "-")
-        if not folder.exists():
-            with FeatureStoreWriter(folder, StoreManifest(3, "float32", extractor)) as writer:
-                for name in "abcd":
-                    box = torch.tensor([[0.0, 0.0, 5.0, 5.0]])
-                    writer.add(name, Regions(box, torch.ones(1, 3), (9, 9), extractor, torch.tensor([0])))
+        folder = tmp_path / "features"
+        shutil.rmtree(folder, ignore_errors=True)
+        manifest = StoreManifest(3, changes.get("dtype", "float32"), extractor)
+        with FeatureStoreWriter(folder, manifest) as writer:
+            for name in f"{changes.get('more_images', '')}abcd":
+                box = torch.tensor([[0.0, 0.0, 5.0, 5.0 + ord(name) % 5]])
+                writer.add(name, Regions(box, torch.ones(1, 3), (9, 9), extractor, torch.tensor([0])))
         for split, image in (("train", "a"), ("val", "c")):
             first = {"image": image, "sentence": "What is it?", "answer": "cat"} | changes.get(split, {})
             second = {"image": "b" if split == "train" else "d", "sentence": "See.", "answer": "dog"}
@@ -140,10 +142,12 @@ def own_data(tmp_path: Path) -> Callable[..., dict[str, str]]:
         ({}, []),
         ({"answers": ["dog", "cat"]}, ["answers"]),
         ({"train": {"sentence": "What is this?"}}, ["training sentences"]),
-        ({"train": {"image": "d"}}, ["training sentences"]),
+        ({"train": {"image": "d"}}, ["training sentences", "features"]),
         ({"train": {"answer": "dog"}}, ["training sentences"]),
         ({"val": {"answer": "dog"}}, ["validation sentences"]),
         ({"extractor": "other/3"}, ["extractor of the features"]),
+        ({"dtype": "float16"}, ["features"]),
+        ({"more_images": "e"}, []),
     ],
 )
 def test_fingerprints_differ_only_in_changed_part_of_data(

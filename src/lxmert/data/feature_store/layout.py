@@ -33,9 +33,9 @@ _CHECKSUM = struct.Struct("<I")
 ENTRY_BYTES = _FIELDS.size + _CHECKSUM.size
 ENTRY_DTYPE = np.dtype(
     {
-        "names": ["data_offset", "name_hash", "objects", "height", "width", "flags"],
-        "formats": ["<u8", "<u8", "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 24, 36, 40, 44, 48],
+        "names": ["data_offset", "name_hash", "objects", "height", "width", "flags", "data_crc32"],
+        "formats": ["<u8", "<u8", "<u4", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 24, 36, 40, 44, 48, 52],
         "itemsize": ENTRY_BYTES,
     }
 )

@@ -188,6 +188,10 @@ class FeatureStore:
         """The `HAS_…` bits (see `layout`) of each image by position, (len,) uint32."""
         return self._column("flags")
 
+    def checksums(self) -> np.ndarray:
+        """CRC-32 of the stored numbers of each image by position, (len,) uint32; no feature is read."""
+        return self._column("data_crc32")
+
     def parts(self) -> list[tuple[PartFiles, Extent]]:
         """The store's parts and the extent of each when the store was opened."""
         return list(self._extents)

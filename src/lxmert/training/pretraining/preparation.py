@@ -28,7 +28,7 @@ from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.target_counts import OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.validation import ValidationData
-from lxmert.training.resuming import fingerprint
+from lxmert.training.resuming import fingerprint, fingerprint_features
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 
@@ -114,6 +114,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
             "training sentences": _fingerprint_corpus(corpora.train, progress),
             "validation sentences": _fingerprint_corpus(corpora.validation, progress),
             "extractor of the features": train.regions.extractor,
+            "features": fingerprint_features(corpora.store, train.regions, validation.regions),
         },
     )
 
