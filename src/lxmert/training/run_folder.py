@@ -14,24 +14,17 @@ from pathlib import Path
 from shutil import rmtree
 from traceback import walk_tb
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from lxmert.atomic_files import final_path, fsync_path, write_atomic
 from lxmert.data.json_files import JsonRecord, read_json
 from lxmert.errors import ConfigurationError, DataError, TrainingError
 from lxmert.locks import try_lock
+from lxmert.training.checkpoint_files import is_complete
 from lxmert.training.recipe_base import Recipe
-from lxmert.weights.files import SAFETENSORS_NAME
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-
-# Files of every checkpoint, besides the random number states. The trainer writes the last one last.
-_CHECKPOINT_FILES = (SAFETENSORS_NAME, "optimizer.pt", "scheduler.pt", "trainer_state.json")
-
-# Files that torch.save writes are zip files.
-_ZIP_SUFFIXES = (".pt", ".pth", ".bin")
 
 # Keys of a recipe that may change between the start and the resumption of a run.
 _CHANGEABLE_KEYS = (
@@ -117,7 +110,7 @@ class RunFolder:
     def newest_checkpoint(self) -> Path | None:
         """The newest complete checkpoint whose files are intact, None if there is none."""
         processes = process_count()
-        return next((folder for folder in self.all_checkpoints() if _is_complete(folder, processes)), None)
+        return next((folder for folder in self.all_checkpoints() if is_complete(folder, processes)), None)
 
     def all_checkpoints(self) -> list[Path]:
         """The checkpoints, newest first, including incomplete ones."""
@@ -280,32 +273,3 @@ def _read_object(path: Path, remedy: str) -> dict[str, Any]:
         return dict(JsonRecord(read_json(path), path).value)
     except DataError as error:
         raise ConfigurationError(f"{error}; {remedy}") from error
-
-
-def _rng_state_files(checkpoint: Path, processes: int) -> list[Path]:
-    """The files of the random number states, of which each process writes its own."""
-    if processes == 1:
-        return [checkpoint / "rng_state.pth"]
-    return [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)]
-
-
-def _is_complete(checkpoint: Path, processes: int) -> bool:
-    # Each process writes its own random number state, and does not wait for the others.
-    required = [*_rng_state_files(checkpoint, processes), *(checkpoint / name for name in _CHECKPOINT_FILES)]
-    return all(path.is_file() for path in required) and all(map(_is_intact, checkpoint.iterdir()))
-
-
-def _is_intact(path: Path) -> bool:
-    """Whether a file has its beginning and its end, which a power failure may take; not all of it is read."""
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt"):
-                pass
-        elif path.suffix in _ZIP_SUFFIXES:
-            with ZipFile(path):
-                pass
-        elif path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, SafetensorError, BadZipFile, ValueError):
-        return False
-    return True
