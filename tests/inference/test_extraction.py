@@ -349,6 +349,26 @@ def test_files_of_a_discarded_store_are_closed_before_they_are_deleted(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("deleted", range(6))
+def test_store_can_be_continued_after_interruption_of_its_deletion(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deleted: int
+) -> None:
+    unlink, paths = Path.unlink, []
+
+    def interrupted_unlink(path: Path) -> None:
+        if len(paths) == deleted:
+            raise KeyboardInterrupt
+        paths.append(path)
+        unlink(path)
+
+    writer = FeatureStoreWriter(tmp_path / "store", build_manifest(build_extractor(GRID), "float32"))
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", interrupted_unlink)
+        writer.discard_if_empty()
+    assert len(paths) == deleted
+    assert _extract(photos, tmp_path / "store", build_extractor(GRID)).added == 7
+
+
 def test_existing_empty_store_is_kept_after_failed_run(photos: Path, tmp_path: Path) -> None:
     with FeatureStoreWriter(tmp_path / "store", build_manifest(build_extractor(GRID), "float32")):
         pass

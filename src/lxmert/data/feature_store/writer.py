@@ -191,7 +191,8 @@ class FeatureStoreWriter:
 
 def discard_store(folder: Path) -> None:
     """Delete a store that nobody writes to, and its folder if nothing else is in it."""
-    for pattern in (MANIFEST_NAME, "skipped*.jsonl", "rank-*"):
+    # In this order, so that an interruption leaves a store that can be continued.
+    for pattern in ("skipped*.jsonl", "rank-*.synced", "rank-*", MANIFEST_NAME):
         for path in folder.glob(pattern):
             path.unlink()
     with suppress(OSError):  # Something else is in it.
