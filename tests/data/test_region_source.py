@@ -311,6 +311,9 @@ class TestJoinedStores:
         store = self.joined(tmp_path)
         assert (len(store), store.extractor, store.feature_dim) == (8, EXTRACTOR, DIM)
         assert list(store)[2:4] == ["image2.jpg", "image2.jpg"]
+        checksums = store.checksums().tolist()
+        assert checksums[2] == checksums[3]
+        assert len(set(checksums)) == len(IMAGES)
         assert [store.find(name) for name in ("image2.jpg", "image3.jpg", "image3")] == [2, 4, None]
         for memory in (0, 2**20):
             names = ["image2", "image5.jpg", "image2.jpg", *ORDER]
