@@ -2,7 +2,9 @@
 
 import gzip
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from lxmert import LxmertConfig, LxmertForPreTraining
 from lxmert.errors import MissingExtraError, WeightsError
 from lxmert.weights.files import read_folder, read_folder_shapes
 from lxmert.weights.names import from_tensorflow
+from tests.error_assertions import error_message
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tensorflow"
 
@@ -98,6 +101,49 @@ def test_h5_external_link_is_not_followed(h5_folder: Path, tmp_path: Path) -> No
         file["lxmert"] = h5py.ExternalLink(str(h5_folder / "tf_model.h5"), "/lxmert")
     with pytest.raises(WeightsError, match="contains no weights"):
         read_folder(tmp_path)
+
+
+def write_external(file: Any, secret: Path) -> None:
+    file.create_dataset("lxmert/a/bias:0", (6,), "<f4", external=[(str(secret), 0, 24)])
+
+
+def write_virtual(file: Any, secret: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    layout = h5py.VirtualLayout((6,), "<f4")
+    layout[:] = h5py.VirtualSource(str(secret), "secret", (6,))
+    file.create_virtual_dataset("lxmert/a/bias:0", layout)
+
+
+def write_compressed(file: Any, secret: Path) -> None:
+    file.create_dataset(
+        "lxmert/a/bias:0", (10**6,), "<f4", chunks=(10**6,), compression="gzip", fillvalue=1.0
+    )
+
+
+def write_unallocated_chunks(file: Any, secret: Path) -> None:
+    file.create_dataset("lxmert/a/bias:0", (10**12,), "<f4", chunks=(1024,))
+
+
+def write_unallocated_array(file: Any, secret: Path) -> None:
+    file.create_dataset("lxmert/a/bias:0", (10**12,), "<f4")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [write_external, write_virtual, write_compressed, write_unallocated_chunks, write_unallocated_array],
+)
+def test_h5_without_its_own_plain_numbers_is_refused(
+    tmp_path: Path, write: Callable[[Any, Path], None]
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["secret"] = range(6)
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        write(file, tmp_path / "secret.h5")
+    for read in (read_folder, read_folder_shapes):
+        message = error_message(WeightsError, lambda read=read: read(tmp_path))
+        assert "tf_model.h5" in message
+        assert "expected plain arrays" in message
 
 
 def test_missing_h5py_raises_missing_extra_error(h5_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ Source: the files that its `save_pretrained` wrote: `tf_model.h5` (HDF5, one gro
 weights that two parts share are in both) or safetensors with the metadata "format": "tf".
 """
 
+import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ def read_h5(path: str | Path) -> dict[str, Tensor]:
     """Read a `tf_model.h5`, our parameter name -> tensor.
 
     Raises:
-        WeightsError: truncated, corrupt, or not a file of weights.
+        WeightsError: truncated, corrupt, not a file of weights, or without its own uncompressed numbers.
         MissingExtraError: h5py is not installed.
     """
     return rename_tensors(_map_datasets(path, lambda dataset: torch.from_numpy(dataset[()])))
@@ -52,14 +54,13 @@ def _map_datasets(path: str | Path, convert: Callable[[Any], Tensor]) -> dict[st
         raise MissingExtraError(
             f'reading {str(path)!r} needs h5py, which is not installed: pip install "lxmert[keras]"'
         ) from error
-    tensors: dict[str, Tensor] = {}
     try:
         with h5py.File(path, "r") as file:
-            names: list[str] = []
+            names: list[str] = []  # neither soft nor external links among them
             file.visit(names.append)
-            for name in names:
-                if isinstance(file[name], h5py.Dataset):
-                    tensors[name] = convert(file[name])
+            datasets = {name: file[name] for name in names if isinstance(file[name], h5py.Dataset)}
+            _check_datasets(path, datasets)
+            tensors = {name: convert(dataset) for name, dataset in datasets.items()}
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(
             f"cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})"
@@ -67,3 +68,20 @@ def _map_datasets(path: str | Path, convert: Callable[[Any], Tensor]) -> dict[st
     if not tensors:
         raise WeightsError(f"{str(path)!r} contains no weights; expected a file saved by a TFLxmert class")
     return tensors
+
+
+def _check_datasets(path: str | Path, datasets: Mapping[str, Any]) -> None:
+    """Raise for arrays that HDF5 would read from other files, or expand beyond the size of the file."""
+    from h5py import h5d
+
+    expected = "expected plain arrays without compression, as saved by a TFLxmert class"
+    for name, dataset in datasets.items():
+        properties = dataset.id.get_create_plist()
+        is_plain = properties.get_layout() in (h5d.CONTIGUOUS, h5d.COMPACT) and not dataset.dtype.hasobject
+        if not is_plain or properties.get_external_count():
+            raise WeightsError(
+                f"{str(path)!r} does not contain the numbers of {name!r} as they are; {expected}"
+            )
+    num_bytes = sum(math.prod(item.shape or ()) * item.dtype.itemsize for item in datasets.values())
+    if num_bytes > (size := os.path.getsize(path)):
+        raise WeightsError(f"{str(path)!r} has {size} bytes, but arrays of {num_bytes}; {expected}")
