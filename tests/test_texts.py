@@ -1,8 +1,12 @@
 """Words of questions that a model's vocabulary lacks."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lxmert.inference.models import embedded_model_folder
 from lxmert.texts import read_part, unknown_words
@@ -63,3 +67,28 @@ def test_words_of_known_parts_are_known_where_parts_are_longer_than_a_letter(tmp
 def test_part_read_ends_with_the_word_of_the_last_token(text: str, expected: str | None) -> None:
     tokenizer = LxmertTokenizerFast.from_pretrained(embedded_model_folder())
     assert read_part(tokenizer, text, max_length=9) == expected
+
+
+@given(st.text("ab1é中.€\x01\u200b\u0301[   \n\t\u3000", max_size=80), st.integers(3, 12))
+def test_part_read_is_the_shortest_beginning_with_enough_tokens(text: str, max_length: int) -> None:
+    tokenizer = LxmertTokenizerFast.from_pretrained(embedded_model_folder())
+    beginnings = (text[: word.end()] for word in re.finditer(r"\S+", text))
+    enough = (part for part in beginnings if len(tokenizer.tokenize(part)) >= max_length - 2)
+    expected = next(enough) if len(tokenizer.tokenize(text)) > max_length - 2 else None
+    assert read_part(tokenizer, text, max_length) == expected
+
+
+def test_part_read_is_found_in_few_passes_over_a_text_of_words_without_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokenizer = LxmertTokenizerFast.from_pretrained(embedded_model_folder())
+    tokenize, passes = tokenizer.tokenize, list[str]()
+
+    def counting(text: str) -> Any:
+        passes.append(text)
+        return tokenize(text)
+
+    monkeypatch.setattr(tokenizer, "tokenize", counting)
+    empty = "\x01 " * 1000
+    assert read_part(tokenizer, empty + "red star " * 6, max_length=4) == empty + "red star"
+    assert len(passes) < 20

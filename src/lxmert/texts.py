@@ -7,6 +7,7 @@ import re
 import string
 import textwrap
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -133,8 +134,9 @@ def read_part(tokenizer: Any, text: str, max_length: int) -> str | None:
     with TOKENIZER_LOCK:
         if len(tokenizer.tokenize(text)) <= most_tokens:
             return None
-        beginnings = (text[: word.end()] for word in re.finditer(r"\S+", text))
-        return next(part for part in beginnings if len(tokenizer.tokenize(part)) >= most_tokens)
+        ends = [word.end() for word in re.finditer(r"\S+", text)]
+        last = bisect_left(ends, most_tokens, key=lambda end: len(tokenizer.tokenize(text[:end])))
+        return text[: ends[last]]
 
 
 def unknown_words(tokenizer: Any, text: str) -> list[str]:
