@@ -141,6 +141,12 @@ def test_bad_question_is_refused_in_our_words(visitor: Client) -> None:
         visitor.predict("  ", "relevance", api_name="/ask")
 
 
+def test_question_longer_than_the_box_is_refused(visitor: Client) -> None:
+    visitor.predict(api_name="/new_picture")
+    with pytest.raises(AppError, match="the question has 301 characters; expected at most 300"):
+        visitor.predict("star " * 60 + "?", "relevance", api_name="/ask")
+
+
 def test_files_of_the_server_cannot_be_named(address: str) -> None:
     # The client of Python would upload the file first.
     call = f"{address}gradio_api/call/find_objects"

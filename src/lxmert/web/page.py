@@ -113,6 +113,10 @@ class _Visit:
 
     @_errors_shown
     def ask(self, picture: Picture | None, question: str, method: str) -> list[Any]:
+        if len(question or "") > _MAX_CHARACTERS:  # The box holds no more, but programs are not bound by it.
+            raise InputError(
+                f"the question has {len(question)} characters; expected at most {_MAX_CHARACTERS}"
+            )
         reply = self._answerer.ask(_given(picture), question, method=method)
         probabilities = {answer.text or _EMPTY_ANSWER: answer.probability for answer in reply.answers}
         return [question, "  \n".join(reply.notes), probabilities, reply.drawing]
