@@ -1,6 +1,7 @@
 """parse_yaml on untrusted text: plain values only, with limits on number and depth."""
 
 import pytest
+import yaml
 
 from lxmert.errors import ConfigurationError
 from lxmert.yaml_files import parse_yaml
@@ -55,3 +56,8 @@ def test_duplicate_key_is_rejected_with_its_line_numbers() -> None:
 )
 def test_invalid_or_unsafe_yaml_raises_single_line_error(text: str) -> None:
     assert_rejected(text, "not YAML: ")
+
+
+def test_text_too_long_to_parse_quickly_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(yaml, "compose")
+    assert_rejected("[" + "1," * 1_000_000 + "]", "more than 200,000 characters")

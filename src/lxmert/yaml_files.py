@@ -6,6 +6,8 @@ import yaml
 
 from lxmert.errors import ConfigurationError
 
+_MAX_CHARACTERS = 200_000
+"""Of a text, since PyYAML takes seconds and a hundred megabytes for it; recipes have some thousands."""
 _MAX_VALUES = 100_000
 """Values of a file with its aliases expanded; recipes have some hundreds."""
 _MERGE_TAG = "tag:yaml.org,2002:merge"
@@ -16,9 +18,11 @@ def parse_yaml(text: str) -> Any:
     """Parse a YAML text.
 
     Raises:
-        ConfigurationError: not YAML, a key that occurs twice in a mapping, nested too deeply, or aliases
-            (`*name`) that expand to too much; the caller puts the name of the file before the message.
+        ConfigurationError: not YAML, too long, a key that occurs twice in a mapping, nested too deeply,
+            or aliases (`*name`) that expand to too much; the caller puts the name of the file before the message.
     """
+    if len(text) > _MAX_CHARACTERS:
+        raise ConfigurationError(f"unsupported YAML: more than {_MAX_CHARACTERS:,} characters")
     try:
         root = yaml.compose(text, yaml.SafeLoader)
         if root is not None and _count(root, {}) > _MAX_VALUES:
