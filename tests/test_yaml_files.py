@@ -61,3 +61,14 @@ def test_invalid_or_unsafe_yaml_raises_single_line_error(text: str) -> None:
 def test_text_too_long_to_parse_quickly_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(yaml, "compose")
     assert_rejected("[" + "1," * 1_000_000 + "]", "more than 200,000 characters")
+
+
+@pytest.mark.parametrize(
+    "number", ["0x" + "f" * 6000, "1_8446744073709551616", "-0x1" + "0" * 16, "1" + ":1" * 12]
+)
+def test_integer_beyond_64_bits_is_refused_with_its_line_number(number: str) -> None:
+    assert_rejected(f"a: 1\nb: [{number}]", "the integer in line 2 has more than 64 bits")
+
+
+def test_integers_of_64_bits_are_read() -> None:
+    assert parse_yaml("[18446744073709551615, -0x8000000000000000, 0b11]") == [2**64 - 1, -(2**63), 3]

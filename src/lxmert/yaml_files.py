@@ -12,6 +12,8 @@ _MAX_VALUES = 100_000
 """Values of a file with its aliases expanded; recipes have some hundreds."""
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 """Of the key `<<`, which may occur several times."""
+_INT_TAG = "tag:yaml.org,2002:int"
+_MAX_INT_BITS = 64
 
 
 def parse_yaml(text: str) -> Any:
@@ -19,7 +21,8 @@ def parse_yaml(text: str) -> Any:
 
     Raises:
         ConfigurationError: not YAML, too long, a key that occurs twice in a mapping, nested too deeply,
-            or aliases (`*name`) that expand to too much; the caller puts the name of the file before the message.
+            aliases (`*name`) that expand to too much, or an integer of more than 64 bits; the caller puts the
+            name of the file before the message.
     """
     if len(text) > _MAX_CHARACTERS:
         raise ConfigurationError(f"unsupported YAML: more than {_MAX_CHARACTERS:,} characters")
@@ -29,13 +32,27 @@ def parse_yaml(text: str) -> Any:
             raise ConfigurationError(
                 f"unsupported YAML: more than {_MAX_VALUES:,} values, or a value that contains itself"
             )
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except RecursionError:
         raise ConfigurationError("unsupported YAML: nested too deeply") from None
     except ConfigurationError:
         raise
     except Exception as error:  # yaml raises many kinds of errors for a value that does not fit its tag.
         raise ConfigurationError(f"not YAML: {' '.join(str(error).split())}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        number: int = super().construct_yaml_int(node)
+        if number.bit_length() > _MAX_INT_BITS:  # Python could not even print those of thousands of digits.
+            line = node.start_mark.line + 1
+            raise ConfigurationError(
+                f"unsupported YAML: the integer in line {line} has more than {_MAX_INT_BITS} bits"
+            )
+        return number
+
+
+_Loader.add_constructor(_INT_TAG, _Loader.construct_yaml_int)
 
 
 def _count(node: yaml.Node, counts: dict[int, int]) -> int:
