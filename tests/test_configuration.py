@@ -276,6 +276,23 @@ def test_output_attentions_is_allowed_with_every_attention_implementation(attent
     assert config.output_attentions is True
 
 
+@pytest.mark.parametrize("field", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("name", ["kernels-community/any", "some/kernel@main:attend", "flash_attention_2"])
+def test_attention_in_a_file_that_may_be_code_of_the_hub_is_refused(
+    field: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "lxmert", field: name}))
+    with pytest.raises(ConfigurationError, match=f"sets attn_implementation to '{name}'"):
+        LxmertConfig.from_pretrained(tmp_path)
+
+
+def test_attention_given_as_an_argument_may_be_code_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "lxmert", "attn_implementation": "one/kernel"}')
+    for name in ("another/kernel", "one/kernel", "sdpa"):
+        config = LxmertConfig.from_pretrained(tmp_path, attn_implementation=name)
+        assert config._attn_implementation == name
+
+
 @pytest.mark.parametrize(
     "argument", [{"is_encoder_decoder": True}, {"return_dict": False}, {"num_labels": 3}]
 )

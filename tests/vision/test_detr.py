@@ -229,6 +229,15 @@ def test_changed_weights_are_rejected(tmp_path):
         build_extractor(spec)
 
 
+@pytest.mark.parametrize("attention", ["any/kernel", {"backbone_config": "any/kernel"}])
+def test_attention_that_may_be_code_of_the_hub_is_refused(attention, tmp_path):
+    path = tmp_path / "config.json"
+    save_detector(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"attn_implementation": attention}))
+    with pytest.raises(WeightsError, match="'any/kernel', which may be code of the hub"):
+        TransformersDetector(tmp_path)
+
+
 def test_changed_image_processor_does_not_change_described_extractor(tmp_path):
     folder = save_detector(tmp_path / "small")
     extractor = TransformersDetector(folder)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers.utils import is_timm_available
 
+from lxmert.configuration import check_attention
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.weights.hub import hub_folder, is_hub_name
 
@@ -42,12 +43,14 @@ def load_config(name: str, model_path: str, model_kind: str, revision: str | Non
         revision: branch, tag or commit of the hub.
 
     Raises:
-        WeightsError: no model there, one unknown to `transformers`, or one whose backbone needs timm.
+        WeightsError: no model there, one unknown to `transformers`, one whose backbone needs timm, or
+            one whose attention may be code of the hub.
     """
     from transformers import AutoConfig
 
     with translate_loading_errors(name, model_kind):
         config = AutoConfig.from_pretrained(model_path, revision=revision, trust_remote_code=False)
+        check_attention(config)
     backbone = getattr(config, "backbone_config", None)
     kinds = {getattr(part, "model_type", None) for part in (config, backbone)}
     if kinds & _TIMM_KINDS and not is_timm_available():

@@ -33,6 +33,11 @@ def test_config_survives_save_and_load(tmp_path) -> None:
     assert FasterRcnnConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
 
 
+def test_attention_that_may_be_code_of_the_hub_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'any/kernel', which may be code of the hub"):
+        FasterRcnnConfig.from_dict({"attn_implementation": "any/kernel"})
+
+
 def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         FasterRcnnConfig(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from transformers import PreTrainedConfig
 
+from lxmert.configuration import check_attention
 from lxmert.errors import ConfigurationError
 from lxmert.faults import count_fault, format_faults, is_int_in_range, number_fault
 
@@ -165,6 +166,17 @@ class FasterRcnnConfig(PreTrainedConfig):
         self.object_names = None if object_names is None else _as_list(object_names)
         self.attribute_names = None if attribute_names is None else _as_list(attribute_names)
         self.validate()
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "FasterRcnnConfig":
+        """See `PreTrainedConfig.from_dict`.
+
+        Raises:
+            ConfigurationError: as the constructor, or see `check_attention`.
+        """
+        loaded = super().from_dict(config_dict, **kwargs)
+        check_attention(loaded, kwargs.get("attn_implementation"))
+        return loaded
 
     @property
     def stride(self) -> int:
