@@ -36,7 +36,7 @@ def serving(page: gr.Blocks, *, host: str, port: int | None, open_browser: bool)
             inbrowser=open_browser,
             prevent_thread_lock=True,
             quiet=True,
-            show_error=True,
+            show_error=False,  # of others than gr.Error: they name files of the server
             share=False,
             ssr_mode=False,
             enable_monitoring=False,
