@@ -276,6 +276,13 @@ def test_output_attentions_is_allowed_with_every_attention_implementation(attent
     assert config.output_attentions is True
 
 
+@pytest.mark.parametrize("depth", [600, 2000])
+def test_file_nested_too_deeply_is_refused(depth: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(f'{{"model_type": "lxmert", "x": {"[" * depth}{"]" * depth}}}')
+    with pytest.raises(ConfigurationError, match="is nested too deeply"):
+        LxmertConfig.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("field", ["attn_implementation", "_attn_implementation"])
 @pytest.mark.parametrize("name", ["kernels-community/any", "some/kernel@main:attend", "flash_attention_2"])
 def test_attention_in_a_file_that_may_be_code_of_the_hub_is_refused(

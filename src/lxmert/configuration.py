@@ -256,6 +256,22 @@ class LxmertConfig(PreTrainedConfig):
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """See `PreTrainedConfig.from_pretrained`.
+
+        Raises:
+            ConfigurationError: as `from_dict`; or the file is nested too deeply.
+        """
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        except RecursionError:
+            raise ConfigurationError(
+                f"the configuration of {str(pretrained_model_name_or_path)!r} is nested too deeply"
+            ) from None
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "LxmertConfig":
         """Make a configuration from plain data; parameters in `kwargs` override it, and are checked too.
 

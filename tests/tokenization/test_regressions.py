@@ -180,3 +180,11 @@ def test_malformed_tokenizer_config_raises_configuration_error(
     (tmp_path / "tokenizer_config.json").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"tokenizer_config\.json: (not a valid JSON|contains a)"):
         tokenizer_class.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_file_nested_too_deeply_raises_vocabulary_error(tokenizer_class, small_vocabulary, tmp_path, name):
+    tokenizer_class(small_vocabulary).save_pretrained(tmp_path)
+    (tmp_path / name).write_text(f'{{"x": {"[" * 600}{"]" * 600}}}')
+    with pytest.raises(VocabularyError, match="nested too deeply"):
+        tokenizer_class.from_pretrained(tmp_path)

@@ -201,8 +201,11 @@ def test_timm_backbone_is_rejected_in_one_line(tmp_path):
 
 
 def test_folder_without_detector_is_rejected_in_one_line(tmp_path):
-    empty, backbone, bare, partial = (tmp_path / name for name in ("empty", "backbone", "bare", "partial"))
+    names = ("empty", "deep", "backbone", "bare", "partial")
+    empty, deep, backbone, bare, partial = (tmp_path / name for name in names)
     empty.mkdir()
+    deep.mkdir()
+    (deep / "config.json").write_text(f'{{"model_type": "yolos", "x": {"[" * 600}{"]" * 600}}}')
     ResNetModel(ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1])).save_pretrained(backbone)
     small_detector().save_pretrained(bare)
     save_detector(partial)
@@ -212,6 +215,7 @@ def test_folder_without_detector_is_rejected_in_one_line(tmp_path):
     other.save_pretrained(partial, state_dict=kept)
     for folder, error, words in (
         (empty, WeightsError, "no object detector"),
+        (deep, WeightsError, "no object detector"),
         (backbone, WeightsError, "'resnet', not an object detector"),
         (bare, WeightsError, "preprocessor_config.json"),
         (partial, IncompleteWeightsError, "class_labels_classifier"),

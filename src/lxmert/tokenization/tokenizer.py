@@ -248,10 +248,14 @@ class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
             raise VocabularyError(
                 f"a tokenizer file of {name!r} is not JSON ({error}); save it again"
             ) from error
-        except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
+        except (LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
             # For JSON that is not a tokenizer, the library raises many kinds of errors.
             if (file := config.with_name("tokenizer.json")).is_file():
                 backend.read_backend(file)
+            if isinstance(error, RecursionError):
+                raise VocabularyError(
+                    f"a tokenizer file of {name!r} is nested too deeply; save it again"
+                ) from error
             raise
 
     @classmethod

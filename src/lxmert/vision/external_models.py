@@ -67,7 +67,7 @@ def translate_loading_errors(name: str, model_kind: str) -> Iterator[None]:
     """Turn any error of `transformers` while loading into a `WeightsError` of one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(
