@@ -15,7 +15,14 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from lxmert.errors import ConfigurationError
-from lxmert.faults import as_plain_int, count_fault, format_faults, is_int_in_range, number_fault
+from lxmert.faults import (
+    as_plain_int,
+    count_fault,
+    format_faults,
+    hub_attention_fault,
+    is_int_in_range,
+    number_fault,
+)
 
 VISUAL_TASKS = ("obj", "attr", "feat")
 """What may be predicted of objects: class, attribute, feature vector; see the `visual_*_loss` flags."""
@@ -276,11 +283,12 @@ class LxmertConfig(PreTrainedConfig):
         """Make a configuration from plain data; parameters in `kwargs` override it, and are checked too.
 
         Raises:
-            ConfigurationError: as the constructor, or see `check_attention`.
+            ConfigurationError: as the constructor; or the data name attention that may be code of the hub.
         """
         overrides = {name: value for name, value in kwargs.items() if name in _PARAMETERS}
         loaded = super().from_dict({**config_dict, **overrides}, **kwargs)
-        check_attention(loaded, kwargs.get("attn_implementation"))
+        if fault := hub_attention_fault(loaded, kwargs.get("attn_implementation")):
+            raise ConfigurationError(fault)
         return loaded
 
     def __eq__(self, other: object) -> bool:
@@ -356,31 +364,6 @@ class ConfigValue:
     def __set__(self, model: Any, value: Any) -> None:
         """Set the value in the configuration."""
         setattr(model.config, self._name, value)
-
-
-def check_attention(loaded: Any, argument: Any = None) -> None:
-    """Refuse a loaded configuration by which `transformers` would run code of the hub.
-
-    If the package `kernels` is installed, it does so for attention that is named like a repository, and for
-    flash attention that is not installed.
-
-    Args:
-        loaded: what `from_dict` or `from_pretrained` of a configuration returned.
-        argument: the `attn_implementation` that the caller passed, which is allowed.
-
-    Raises:
-        ConfigurationError: naming the attention.
-    """
-    config = loaded[0] if isinstance(loaded, tuple) else loaded
-    name = config._attn_implementation
-    if name and name != argument and ("/" in str(name) or "flash" in str(name)):
-        raise ConfigurationError(
-            f"the configuration sets attn_implementation to {name!r}, which may be code of the hub: remove "
-            "it there, or pass it as an argument if you trust it"
-        )
-    for part in vars(config).values():
-        if isinstance(part, PreTrainedConfig):
-            check_attention(part, argument)
 
 
 def _is_dtype(value: Any) -> bool:

@@ -251,6 +251,27 @@ def model_path_fault(name: str) -> str | None:
     return f"{name} is a file, expected a model folder or a hub name; pass the folder that it is in{advice}"
 
 
+def hub_attention_fault(loaded: Any, argument: Any = None) -> str | None:
+    """The fault of a loaded configuration by which `transformers` would run code of the hub, or None.
+
+    If the package `kernels` is installed, it does so for attention that is named like a repository, and for
+    flash attention that is not installed.
+
+    Args:
+        loaded: what `from_dict` or `from_pretrained` of a configuration returned.
+        argument: the `attn_implementation` that the caller passed, which is allowed.
+    """
+    config = loaded[0] if isinstance(loaded, tuple) else loaded
+    name = config._attn_implementation
+    if name and name != argument and ("/" in str(name) or "flash" in str(name)):
+        return (
+            f"the configuration sets attn_implementation to {name!r}, which may be code of the hub: remove "
+            "it there, or pass it as an argument if you trust it"
+        )
+    parts = (part for part in vars(config).values() if hasattr(part, "_attn_implementation"))
+    return next(filter(None, (hub_attention_fault(part, argument) for part in parts)), None)
+
+
 def overwrite_fault(path: Path, *, overwrite: bool) -> str | None:
     """The fault of writing to a file that exists and may not be replaced; None if it may be written."""
     if overwrite or not path.exists():

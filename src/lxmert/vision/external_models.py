@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers.utils import is_timm_available
 
-from lxmert.configuration import check_attention
 from lxmert.errors import ConfigurationError, WeightsError
+from lxmert.faults import hub_attention_fault
 from lxmert.weights.hub import hub_folder, is_hub_name
 
 _TIMM_KINDS = {"timm_backbone", "timm_wrapper"}
@@ -50,7 +50,8 @@ def load_config(name: str, model_path: str, model_kind: str, revision: str | Non
 
     with translate_loading_errors(name, model_kind):
         config = AutoConfig.from_pretrained(model_path, revision=revision, trust_remote_code=False)
-        check_attention(config)
+    if fault := hub_attention_fault(config):
+        raise WeightsError(f"{name}: {fault}")
     backbone = getattr(config, "backbone_config", None)
     kinds = {getattr(part, "model_type", None) for part in (config, backbone)}
     if kinds & _TIMM_KINDS and not is_timm_available():

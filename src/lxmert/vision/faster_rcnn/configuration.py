@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 from transformers import PreTrainedConfig
 
-from lxmert.configuration import check_attention
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, format_faults, is_int_in_range, number_fault
+from lxmert.faults import count_fault, format_faults, hub_attention_fault, is_int_in_range, number_fault
 
 _T = TypeVar("_T")
 
@@ -172,10 +171,11 @@ class FasterRcnnConfig(PreTrainedConfig):
         """See `PreTrainedConfig.from_dict`.
 
         Raises:
-            ConfigurationError: as the constructor, or see `check_attention`.
+            ConfigurationError: as the constructor; or the data name attention that may be code of the hub.
         """
         loaded = super().from_dict(config_dict, **kwargs)
-        check_attention(loaded, kwargs.get("attn_implementation"))
+        if fault := hub_attention_fault(loaded, kwargs.get("attn_implementation")):
+            raise ConfigurationError(fault)
         return loaded
 
     @property
