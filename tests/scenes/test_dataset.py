@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,6 +28,7 @@ from lxmert.scenes.captions import generate_captions
 from lxmert.scenes.programs import program_from_json
 from lxmert.scenes.randomness import random_stream
 from lxmert.scenes.shapes import area
+from lxmert.worker_processes import WorkerPool
 from tests.scenes.conftest import SPLITS
 from tests.scenes.english import Answerer
 
@@ -334,11 +333,11 @@ def test_files_of_seed_do_not_change_between_versions(dataset_on_disk):
 def test_workers_stop_after_current_image_once_generator_is_closed(monkeypatch: pytest.MonkeyPatch):
     pool_initargs = []
 
-    def pool(*arguments, initargs, **options):
+    def pool(workers, initializer, initargs):
         pool_initargs.extend(initargs)
-        return ProcessPoolExecutor(*arguments, initargs=initargs, **options)
+        return WorkerPool(workers, initializer, initargs)
 
-    monkeypatch.setattr(generation, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(generation, "WorkerPool", pool)
     generated = generation.generate(3, 10**6, 1, 2)
     next(generated)
     (should_stop,) = pool_initargs
@@ -346,14 +345,6 @@ def test_workers_stop_after_current_image_once_generator_is_closed(monkeypatch: 
     assert len(generation._generate_chunk(3, 0, 4, 1)) == 4
     generated.close()
     assert generation._generate_chunk(3, 0, 4, 1) == []
-
-
-def test_workers_follow_the_main_process(monkeypatch: pytest.MonkeyPatch):
-    calls = []
-    monkeypatch.setattr(generation, "follow_main_process", lambda: calls.append(True))
-    monkeypatch.setattr(generation._worker, "should_stop", None, raising=False)
-    generation._initialise_worker(multiprocessing.Event())
-    assert calls == [True]
 
 
 def test_other_scenes_are_replaced_only_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

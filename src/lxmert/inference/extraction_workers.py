@@ -3,10 +3,9 @@
 An image that cannot be used becomes a `SkippedImage` with its reason and never stops the others.
 """
 
-import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from lxmert.errors import InputError, LxmertError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.images import load_image
-from lxmert.worker_processes import follow_main_process
+from lxmert.worker_processes import WorkerPool
 
 _DECODING_THREADS = 4
 _BATCHES_AHEAD = 4
@@ -151,8 +150,7 @@ def extract_in_pool(
     Raises:
         LxmertError: a process died, most often for lack of memory.
     """
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (dict(spec), manifest))
+    pool = WorkerPool(workers, _start_worker, (dict(spec), manifest))
     pending: deque[Future[list[Outcome]]] = deque()
     try:
         for start in range(0, len(jobs), _JOBS_PER_TASK):
@@ -175,7 +173,6 @@ _worker_extractors: list[BatchExtractor] = []
 
 
 def _start_worker(spec: Mapping[str, Any], manifest: StoreManifest) -> None:
-    follow_main_process()
     torch.set_num_threads(1)
     _worker_extractors.append(BatchExtractor(build_extractor(spec), manifest))
 

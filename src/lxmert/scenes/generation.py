@@ -3,12 +3,12 @@
 import multiprocessing
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from multiprocessing.synchronize import Event
 from typing import Final
 
 from lxmert.scenes.records import ImageRecords, image_records
-from lxmert.worker_processes import follow_main_process
+from lxmert.worker_processes import WorkerPool
 
 _CHUNK_SIZE: Final = 16
 """Images per task: enough to outweigh the cost of a task, few enough for a smooth progress bar."""
@@ -23,13 +23,9 @@ def generate(
         for index in range(images):
             yield image_records(seed, index, questions_per_image)
         return
-    # "spawn": a forked child of a process that has used torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
     # A running task cannot be cancelled: the worker checks this event after each image.
-    should_stop = context.Event()
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_initialise_worker, initargs=(should_stop,)
-    )
+    should_stop = multiprocessing.get_context("spawn").Event()
+    pool = WorkerPool(workers, _initialise_worker, (should_stop,))
     pending: deque[Future[list[ImageRecords]]] = deque()
     try:
         for start in range(0, images, _CHUNK_SIZE):
@@ -64,4 +60,3 @@ _worker = _Worker()
 
 def _initialise_worker(should_stop: Event) -> None:
     _worker.should_stop = should_stop
-    follow_main_process()
