@@ -1,8 +1,10 @@
-"""Locks on files, which the operating system releases when the process that holds them dies."""
+"""Locks on files and folders, which the operating system releases when the process that holds them dies."""
 
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lxmert.errors import DataError
@@ -56,3 +58,24 @@ class RankLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes that do so, without a file in it.
+
+    On Windows, and on network file systems without locks for folders, another process goes unnoticed.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    if sys.platform == "win32":  # Windows cannot open folders.
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not try_lock(descriptor, is_inherited=True):
+            raise DataError(f"{folder}: another process is writing to this folder; wait for it, or stop it")
+        yield
+    finally:
+        os.close(descriptor)

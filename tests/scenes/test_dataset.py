@@ -13,7 +13,7 @@ from PIL import Image
 
 from lxmert.data.coco import read_instances
 from lxmert.data.vqa import read_vqa
-from lxmert.errors import InputError
+from lxmert.errors import DataError, InputError
 from lxmert.scenes import (
     SceneCounts,
     dataset,
@@ -403,6 +403,31 @@ def test_smaller_data_set_replaces_larger_one_completely(tmp_path: Path):
     replaced = file_digests(tmp_path / "a")
     assert replaced.pop("notes.txt")
     assert replaced == file_digests(tmp_path / "b")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
+def test_directory_that_another_process_writes_to_is_rejected_until_that_one_is_dead(tmp_path: Path):
+    make_scenes(tmp_path, 3, 0, progress=False)
+    before = file_digests(tmp_path)
+    script = (
+        "import pathlib, sys, time\n"
+        "from lxmert.locks import lock_folder\n"
+        "with lock_folder(pathlib.Path(sys.argv[1])):\n"
+        "    print('locked', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "locked\n"
+            with pytest.raises(DataError, match="another process is writing to this folder; wait for it"):
+                make_scenes(tmp_path, 3, 1, progress=False, overwrite=True)
+            assert file_digests(tmp_path) == before
+        finally:
+            other.kill()
+    make_scenes(tmp_path, 3, 0, progress=False)
+    assert file_digests(tmp_path) == before
 
 
 @pytest.mark.parametrize(

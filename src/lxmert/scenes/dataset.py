@@ -26,6 +26,7 @@ from typing import Any, Final
 from lxmert.atomic_files import write_atomic
 from lxmert.errors import InputError
 from lxmert.faults import is_int_in_range
+from lxmert.locks import lock_folder
 from lxmert.scenes.counts import SceneCounts
 from lxmert.scenes.dataset_files import DatasetWriter
 from lxmert.scenes.generation import generate
@@ -67,6 +68,7 @@ def make_scenes(
     Raises:
         InputError: A number is out of range, or the directory holds something else, such as a data set of
             other numbers.
+        DataError: Another process is writing to the directory.
     """
     folder = Path(directory)
     _check_range("images", images, 1, IMAGES_MAX)
@@ -79,19 +81,23 @@ def make_scenes(
         "images": images,
         "questions_per_image": questions_per_image,
     }
-    _prepare_directory(folder, arguments, overwrite=overwrite)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, expected a folder for the scenes; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
     counts = SceneCounts()
-    with (
-        closing(generate(seed, images, questions_per_image, workers)) as generated,
-        DatasetWriter(folder, seed, GENERATOR_VERSION) as files,
-    ):
-        for records in _with_progress(generated, images, progress):
-            files.write(records)
-            counts.add(records)
-        files.finish()
-    _remove_stale_images(folder, images)
-    _write_json(folder / SUMMARY_FILE, _summary(arguments, counts))
-    (folder / UNFINISHED_FILE).unlink()
+    with lock_folder(folder):
+        _prepare_directory(folder, arguments, overwrite=overwrite)
+        with (
+            closing(generate(seed, images, questions_per_image, workers)) as generated,
+            DatasetWriter(folder, seed, GENERATOR_VERSION) as files,
+        ):
+            for records in _with_progress(generated, images, progress):
+                files.write(records)
+                counts.add(records)
+            files.finish()
+        _remove_stale_images(folder, images)
+        _write_json(folder / SUMMARY_FILE, _summary(arguments, counts))
+        (folder / UNFINISHED_FILE).unlink()
     return counts
 
 
@@ -102,9 +108,7 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 
 def _prepare_directory(folder: Path, arguments: dict[str, int], *, overwrite: bool) -> None:
     """Take over the directory and mark it unfinished."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, expected a folder for the scenes; choose another name")
-    present = sorted(os.listdir(folder)) if folder.exists() else []
+    present = sorted(os.listdir(folder))
     held = _read_arguments(folder / SUMMARY_FILE) or _read_arguments(folder / UNFINISHED_FILE)
     if present and held is None:
         raise InputError(
