@@ -1,5 +1,6 @@
 """A generated dataset on disk: official formats, disjoint splits, same bytes for a seed, never partial."""
 
+import errno
 import hashlib
 import json
 import os
@@ -391,6 +392,75 @@ def test_interrupted_run_leaves_no_valid_dataset_and_second_run_completes_it(
     assert not list(tmp_path.rglob("*.partial"))
     make_scenes(tmp_path, 60, 3, progress=False)
     assert file_digests(tmp_path) == file_digests(dataset_on_disk.folder)
+
+
+@pytest.mark.parametrize("removed", [0, 10, 36, 40])
+def test_annotations_never_stand_beside_pictures_of_others_when_overwriting_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: int
+):
+    make_scenes(tmp_path, 12, 1, progress=False)
+    before = file_digests(tmp_path)
+    unlink = Path.unlink
+    scene_files = []
+
+    def killed(path: Path, **options: bool) -> None:
+        if path.parent != tmp_path:
+            scene_files.append(path)
+        if len(scene_files) > removed:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make_scenes(tmp_path, 12, 2, progress=False, overwrite=True)
+    monkeypatch.undo()
+    left = file_digests(tmp_path)
+    assert left.pop("scenes.unfinished.json")
+    assert left.items() <= before.items()
+    assert len(left) == 36 + 12 - removed
+    # Whatever is still there is of the first seed, which is the one that can be continued.
+    with pytest.raises(InputError, match=r"other generated scenes \(seed 1, not 2\)"):
+        make_scenes(tmp_path, 12, 2, progress=False)
+    make_scenes(tmp_path, 12, 1, progress=False)
+    assert file_digests(tmp_path) == before
+
+
+def test_interrupted_overwriting_leaves_no_files_of_the_former_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*arguments: object):
+        yield next(made)
+        raise KeyboardInterrupt
+
+    made = generation.generate(2, 1, 1, 1)
+    make_scenes(tmp_path, 12, 1, progress=False)
+    monkeypatch.setattr(dataset, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_scenes(tmp_path, 12, 2, progress=False, overwrite=True)
+    left = set(file_digests(tmp_path))
+    assert left == {"scenes.unfinished.json", "images/train/scenes_train_000000000001.png"}
+
+
+def test_run_that_failed_at_its_start_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mkdir = Path.mkdir
+
+    def failing(path: Path, *arguments: object, **options: bool) -> None:
+        if path.name == "val":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", failing)
+    with pytest.raises(OSError, match="No space left"):
+        make_scenes(tmp_path, 3, 0, progress=False)
+    assert (tmp_path / "images" / "train").is_dir()
+    monkeypatch.undo()
+    make_scenes(tmp_path, 3, 0, progress=False)
+
+
+def test_run_killed_while_marking_its_directory_can_be_repeated(tmp_path: Path):
+    (tmp_path / "scenes.unfinished.json.0123abcd.partial").write_bytes(b"{")
+    make_scenes(tmp_path, 3, 0, progress=False)
+    assert sorted(os.listdir(tmp_path)) == ["annotations", "images", "scenes.json"]
 
 
 def test_smaller_data_set_replaces_larger_one_completely(tmp_path: Path):

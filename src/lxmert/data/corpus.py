@@ -14,6 +14,7 @@ from lxmert.data.answer_targets import answer_lookup
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.corpus_readers import SourceReader
 from lxmert.data.corpus_sections import CorpusSection
+from lxmert.data.file_layouts import reject_unfinished_scenes
 from lxmert.data.image_names import ImageList
 from lxmert.data.image_text import ImageText
 from lxmert.data.interning import gc_disabled
@@ -137,11 +138,12 @@ def read_corpus(
         progress: shows how much of each file has been read.
 
     Raises:
-        DataError: A file is missing or malformed, nothing is left, none of the names in a list matches an
-            image, two names in different folders match one image of the store, or images have no regions and
-            the section does not allow leaving them out.
+        DataError: A file is missing or malformed, the directory contains unfinished scenes, nothing is left,
+            none of the names in a list matches an image, two names in different folders match one image of
+            the store, or images have no regions and the section does not allow leaving them out.
     """
     directory = Path(directory)
+    reject_unfinished_scenes(directory)
     reports: dict[str, SourceReport] = {}
     image_lists = {
         setting: ImageList(directory / file)

@@ -235,7 +235,7 @@ def validate_directory(directory: Path, files: FileNames | None = None) -> Path:
         files: Its layout, if known. The error names the command that makes scenes only if theirs is the same.
 
     Raises:
-        DataError: It is not a directory.
+        DataError: It is not a directory, or contains unfinished scenes.
     """
     if not directory.is_dir():
         advice = f"; `lxmert scenes make {directory} --images 10000` generates made scenes there"
@@ -243,7 +243,23 @@ def validate_directory(directory: Path, files: FileNames | None = None) -> Path:
             f"{directory}: no such data directory; check the path (in a recipe, data.directory)"
             + (advice if _is_layout_of_scenes(files) else "")
         )
+    reject_unfinished_scenes(directory)
     return directory
+
+
+def reject_unfinished_scenes(directory: Path) -> None:
+    """Refuse a data directory where `lxmert scenes make` has not finished.
+
+    Raises:
+        DataError: It has not.
+    """
+    from lxmert.scenes.dataset import UNFINISHED_FILE
+
+    if (directory / UNFINISHED_FILE).exists():
+        raise DataError(
+            f"{directory}: `lxmert scenes make` has not finished here; wait for it, or run it again with "
+            "the same options"
+        )
 
 
 def _is_layout_of_scenes(files: FileNames | None) -> bool:

@@ -23,12 +23,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from lxmert.atomic_files import write_atomic
+from lxmert.atomic_files import final_path, write_atomic
 from lxmert.errors import InputError
 from lxmert.faults import is_int_in_range
 from lxmert.locks import lock_folder
 from lxmert.scenes.counts import SceneCounts
-from lxmert.scenes.dataset_files import DatasetWriter
+from lxmert.scenes.dataset_files import DatasetWriter, annotation_paths
 from lxmert.scenes.generation import generate
 from lxmert.scenes.image_ids import SPLITS
 from lxmert.scenes.records import QUESTIONS_PER_IMAGE, ImageRecords
@@ -95,7 +95,7 @@ def make_scenes(
                 files.write(records)
                 counts.add(records)
             files.finish()
-        _remove_stale_images(folder, images)
+        _remove_stale_files(folder, images)
         _write_json(folder / SUMMARY_FILE, _summary(arguments, counts))
         (folder / UNFINISHED_FILE).unlink()
     return counts
@@ -107,30 +107,45 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 
 
 def _prepare_directory(folder: Path, arguments: dict[str, int], *, overwrite: bool) -> None:
-    """Take over the directory and mark it unfinished."""
-    present = sorted(os.listdir(folder))
-    held = _read_arguments(folder / SUMMARY_FILE) or _read_arguments(folder / UNFINISHED_FILE)
+    """Take over the directory, mark it unfinished, and empty it of other scenes."""
+    unfinished = folder / UNFINISHED_FILE
+    # A kill may leave a part of the mark, which is written first.
+    present = sorted(name for name in os.listdir(folder) if final_path(folder / name) != unfinished)
+    held = _read_arguments(folder / SUMMARY_FILE) or _read_arguments(unfinished)
     if present and held is None:
         raise InputError(
             f"{folder} is not empty and contains no generated scenes (it has {present[0]!r}); choose a "
             "new or empty folder"
         )
-    if held is not None and not overwrite:
-        differences = [
-            f"{name} {held.get(name)}, not {value}"
-            for name, value in arguments.items()
-            if held.get(name) != value
-        ]
-        if differences:
+    differences = [
+        f"{name} {held.get(name)}, not {value}"
+        for name, value in arguments.items()
+        if held is not None and held.get(name) != value
+    ]
+    if held is not None and differences:
+        if not overwrite:
             raise InputError(
                 f"{folder} contains other generated scenes ({', '.join(differences)}); use --overwrite to "
                 "replace them, after which features of their pictures no longer fit, or choose another folder"
             )
+        # Pictures never exist beside annotations of others, not even after a kill.
+        _mark_unfinished(folder, held)
+        _remove_scenes(folder)
+    _mark_unfinished(folder, {"format": FORMAT, **arguments})
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)
-    _write_json(folder / UNFINISHED_FILE, {"format": FORMAT, **arguments})
+
+
+def _mark_unfinished(folder: Path, arguments: dict[str, Any]) -> None:
+    _write_json(folder / UNFINISHED_FILE, arguments)
     (folder / SUMMARY_FILE).unlink(missing_ok=True)
+
+
+def _remove_scenes(folder: Path) -> None:
+    for path in annotation_paths(folder).values():
+        path.unlink(missing_ok=True)
+    _remove_stale_files(folder, 0)
 
 
 def _read_arguments(path: Path) -> dict[str, Any] | None:
@@ -165,8 +180,10 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
-def _remove_stale_images(folder: Path, images: int) -> None:
-    """Remove pictures of an earlier, larger data set in the same directory."""
+def _remove_stale_files(folder: Path, images: int) -> None:
+    """Remove pictures of an earlier, larger data set in the same directory, and what a kill has left."""
+    for path in folder.glob("scenes*.json.*.partial"):
+        path.unlink()
     for split in SPLITS:
         for path in (folder / "images" / split).glob(f"scenes_{split}_*.png*"):
             number = path.name.split(".")[0].rsplit("_", 1)[-1]

@@ -58,6 +58,17 @@ def _layouts(info: dict[str, str], split: str) -> dict[str, _FileLayout]:
     }
 
 
+def annotation_paths(folder: Path) -> dict[tuple[str, str], Path]:
+    """The annotation files of a data set, by the kind of their records and the split."""
+    paths = {}
+    for split in SPLITS:
+        for kind in _layouts({}, split):
+            first, _, rest = kind.partition("_")
+            name = f"{first}_{split}_{rest}.json" if rest else f"{kind}_{split}.json"
+            paths[kind, split] = folder / "annotations" / name
+    return paths
+
+
 class DatasetWriter:
     """The files of all splits; annotations have temporary names until all are complete.
 
@@ -69,6 +80,7 @@ class DatasetWriter:
 
     def __init__(self, folder: Path, seed: int, version: int) -> None:
         self._folder = folder
+        self._paths = annotation_paths(folder)
         info = {"description": f"made scenes, seed {seed}", "version": str(version)}
         self._layouts = {
             (kind, split): layout for split in SPLITS for kind, layout in _layouts(info, split).items()
@@ -77,14 +89,9 @@ class DatasetWriter:
         self._images: dict[str, list[str]] = {split: [] for split in SPLITS}
         self._empty_files = set(self._layouts)
 
-    def _path(self, kind: str, split: str) -> Path:
-        first, _, rest = kind.partition("_")
-        name = f"{first}_{split}_{rest}.json" if rest else f"{kind}_{split}.json"
-        return self._folder / "annotations" / name
-
     def __enter__(self) -> Self:
         for (kind, split), layout in self._layouts.items():
-            stream = open(f"{self._path(kind, split)}.partial", "w", encoding="utf-8", newline="\n")
+            stream = open(f"{self._paths[kind, split]}.partial", "w", encoding="utf-8", newline="\n")
             self._streams[kind, split] = stream
             stream.write(layout.head)
         return self
@@ -115,10 +122,10 @@ class DatasetWriter:
                 stream.write(f',"images":[\n{images}\n]}}\n')
             stream.close()
         for kind, split in self._streams:
-            path = self._path(kind, split)
+            path = self._paths[kind, split]
             os.replace(f"{path}.partial", path)
 
     def __exit__(self, *exception: object) -> None:
         for (name, split), stream in self._streams.items():
             stream.close()
-            Path(f"{self._path(name, split)}.partial").unlink(missing_ok=True)
+            Path(f"{self._paths[name, split]}.partial").unlink(missing_ok=True)
