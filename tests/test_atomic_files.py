@@ -1,5 +1,6 @@
 """Atomic files: a file is written completely or not at all."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -39,6 +40,15 @@ def test_error_names_target_file_not_temporary_file(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "absent" / "one.json")
     with pytest.raises(FileNotFoundError):
         write_atomic(link, "after")
+
+
+def test_error_of_full_disk_names_the_file_and_errors_without_a_number_stay(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    with pytest.raises(OSError, match="No space left") as caught, open_atomic(path):
+        raise OSError(errno.ENOSPC, "No space left on device")  # As `write` raises it.
+    assert caught.value.filename == str(path)
+    with pytest.raises(OSError, match=r"^cannot write mode RGBA as JPEG$"), open_atomic(path):
+        raise OSError("cannot write mode RGBA as JPEG")
 
 
 def test_missing_folders_are_created(tmp_path: Path) -> None:

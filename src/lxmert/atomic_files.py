@@ -37,15 +37,28 @@ def open_atomic(path: str | Path) -> Iterator[IO[bytes]]:
     # Not by `tempfile`, whose files no other user may read: the folder may be shared.
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        with partial.open("xb") as file:
-            yield file
-        os.replace(partial, path)
-    except OSError as error:
-        if error.filename == os.fspath(partial):
-            error.filename = os.fspath(path)
-        raise
+        with name_in_errors(path, partial):
+            with partial.open("xb") as file:
+                yield file
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def name_in_errors(path: Path, partial: Path) -> Iterator[None]:
+    """Make errors of writing a file name it: those of a full disk name none, others the temporary file.
+
+    Args:
+        path: the file.
+        partial: its temporary file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, os.fspath(partial)):
+            error.filename = os.fspath(path)
+        raise
 
 
 def _create_parents(path: Path) -> None:

@@ -441,6 +441,31 @@ def test_interrupted_overwriting_leaves_no_files_of_the_former_data_set(
     assert left == {"scenes.unfinished.json", "images/train/scenes_train_000000000001.png"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
+@pytest.mark.parametrize(
+    ("limit", "file"),
+    [
+        (100, "scenes.unfinished.json"),
+        (1_000, "images/train/scenes_train_000000000001.png"),
+        (100_000, "annotations/vqa_train_annotations.json"),
+    ],
+)
+def test_error_of_full_disk_names_the_file_and_leaves_no_temporary_ones(
+    tmp_path: Path, limit: int, file: str
+):
+    import resource
+
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, former[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            make_scenes(tmp_path, 9, 0, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert caught.value.filename == str(tmp_path / file)
+    assert not list(tmp_path.rglob("*.partial"))
+
+
 def test_run_that_failed_at_its_start_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     mkdir = Path.mkdir
 

@@ -5,11 +5,12 @@ Pictures are complete or absent; annotation files get their final names when all
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from lxmert.atomic_files import write_atomic
+from lxmert.atomic_files import name_in_errors, write_atomic
 from lxmert.scenes.image_ids import SPLITS
 from lxmert.scenes.records import CATEGORIES, ImageRecords, to_json
 
@@ -90,11 +91,17 @@ class DatasetWriter:
         self._empty_files = set(self._layouts)
 
     def __enter__(self) -> Self:
-        for (kind, split), layout in self._layouts.items():
-            stream = open(f"{self._paths[kind, split]}.partial", "w", encoding="utf-8", newline="\n")
-            self._streams[kind, split] = stream
-            stream.write(layout.head)
+        for key, layout in self._layouts.items():
+            with self._name_in_errors(key):
+                self._streams[key] = open(self._partial(key), "w", encoding="utf-8", newline="\n")
+                self._streams[key].write(layout.head)
         return self
+
+    def _partial(self, key: tuple[str, str]) -> Path:
+        return Path(f"{self._paths[key]}.partial")
+
+    def _name_in_errors(self, key: tuple[str, str]) -> AbstractContextManager[None]:
+        return name_in_errors(self._paths[key], self._partial(key))
 
     def write(self, records: ImageRecords) -> None:
         """Write one image and its records."""
@@ -109,23 +116,25 @@ class DatasetWriter:
             layout = self._layouts[kind, split]
             start = layout.before_first if (kind, split) in self._empty_files else layout.separator
             self._empty_files.discard((kind, split))
-            self._streams[kind, split].write(start + layout.separator.join(lines))
+            with self._name_in_errors((kind, split)):
+                self._streams[kind, split].write(start + layout.separator.join(lines))
 
     def finish(self) -> None:
         """Complete all files and rename them to their final names."""
-        for (kind, split), stream in self._streams.items():
-            layout = self._layouts[kind, split]
-            if layout is not _JSON_LINES or (kind, split) not in self._empty_files:
-                stream.write(layout.tail)
-            if layout.with_images:
-                images = ",\n".join(self._images[split])
-                stream.write(f',"images":[\n{images}\n]}}\n')
-            stream.close()
-        for kind, split in self._streams:
-            path = self._paths[kind, split]
-            os.replace(f"{path}.partial", path)
+        for key, stream in self._streams.items():
+            with self._name_in_errors(key):
+                layout = self._layouts[key]
+                if layout is not _JSON_LINES or key not in self._empty_files:
+                    stream.write(layout.tail)
+                if layout.with_images:
+                    images = ",\n".join(self._images[key[1]])
+                    stream.write(f',"images":[\n{images}\n]}}\n')
+                stream.close()
+        for key, path in self._paths.items():
+            os.replace(self._partial(key), path)
 
     def __exit__(self, *exception: object) -> None:
-        for (name, split), stream in self._streams.items():
-            stream.close()
-            Path(f"{self._paths[name, split]}.partial").unlink(missing_ok=True)
+        for key, stream in self._streams.items():
+            with suppress(OSError):  # Of a disk that is full: `finish` has closed them otherwise.
+                stream.close()
+            self._partial(key).unlink(missing_ok=True)
