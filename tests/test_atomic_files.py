@@ -51,6 +51,18 @@ def test_error_of_full_disk_names_the_file_and_errors_without_a_number_stay(tmp_
         raise OSError("cannot write mode RGBA as JPEG")
 
 
+def test_content_is_on_the_disk_before_the_file_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "one.json", []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((os.fstat(descriptor), path.exists())))
+    write_atomic(path, "all of it")
+    ((status, is_named),) = synced
+    assert (status.st_ino, status.st_size, is_named) == (path.stat().st_ino, 9, False)
+    write_atomic(tmp_path / "two.json", "all of it", synced=False)
+    assert len(synced) == 1
+
+
 def test_missing_folders_are_created(tmp_path: Path) -> None:
     path = tmp_path / "one" / "two" / "three.json"
     write_atomic(path, "after")

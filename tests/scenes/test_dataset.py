@@ -441,6 +441,19 @@ def test_interrupted_overwriting_leaves_no_files_of_the_former_data_set(
     assert left == {"scenes.unfinished.json", "images/train/scenes_train_000000000001.png"}
 
 
+def test_annotations_are_on_the_disk_before_the_summary_and_pictures_wait_for_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sizes = {}
+    monkeypatch.setattr(
+        os, "fsync", lambda number: sizes.update({os.fstat(number).st_ino: os.fstat(number).st_size})
+    )
+    make_scenes(tmp_path, 3, 0, progress=False)
+    files = [tmp_path / "scenes.json", *(tmp_path / "annotations").iterdir()]
+    assert {path.stat().st_ino: path.stat().st_size for path in files}.items() <= sizes.items()
+    assert not {path.stat().st_ino for path in tmp_path.rglob("*.png")} & sizes.keys()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
 @pytest.mark.parametrize(
     ("limit", "file"),

@@ -105,7 +105,7 @@ class DatasetWriter:
 
     def write(self, records: ImageRecords) -> None:
         """Write one image and its records."""
-        write_atomic(self._folder / records.path, records.png)
+        write_atomic(self._folder / records.path, records.png, synced=False)
         self._images[records.split].extend(records.lines["images"])
         for kind, split in self._layouts:
             if split == records.split:
@@ -129,6 +129,8 @@ class DatasetWriter:
                 if layout.with_images:
                     images = ",\n".join(self._images[key[1]])
                     stream.write(f',"images":[\n{images}\n]}}\n')
+                stream.flush()
+                os.fsync(stream.fileno())
                 stream.close()
         for key, path in self._paths.items():
             os.replace(self._partial(key), path)
