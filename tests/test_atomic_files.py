@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lxmert.atomic_files import final_path, open_atomic, write_atomic
+from lxmert.atomic_files import final_path, follow_umask, open_atomic, write_atomic
 
 
 def test_file_appears_under_its_name_only_when_complete(tmp_path: Path) -> None:
@@ -106,3 +106,16 @@ def test_line_endings_are_kept_and_file_mode_follows_umask(tmp_path: Path) -> No
         os.umask(former)
     assert path.read_bytes() == b"one\ntwo\r\n"
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+def test_private_file_gets_the_mode_of_new_ones(tmp_path: Path, umask: int, mode: int) -> None:
+    path = tmp_path / "model.safetensors"
+    path.touch(0o600)
+    former = os.umask(umask)
+    try:
+        follow_umask(path)
+    finally:
+        os.umask(former)
+    assert path.stat().st_mode & 0o777 == mode
+    assert list(tmp_path.iterdir()) == [path]

@@ -81,6 +81,23 @@ def write_atomic(path: str | Path, content: str | bytes, *, synced: bool = True)
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
+def follow_umask(path: Path) -> None:
+    """Give a file the mode of newly created ones: safetensors lets only its owner read those that it writes.
+
+    Raises:
+        OSError: the mode cannot be changed.
+    """
+    # Not by `os.umask`, which cannot be read without changing it for all threads.
+    probe = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        probe.touch(exist_ok=False)
+        mode = probe.stat().st_mode
+    finally:
+        probe.unlink(missing_ok=True)
+    if path.stat().st_mode != mode:  # A file system without modes may refuse to change them.
+        path.chmod(stat.S_IMODE(mode))
+
+
 def fsync_path(path: Path) -> None:
     """Make a file, or a folder with its files, survive a power failure; anything else is left alone.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import TrainerControl, TrainerState
 
 from lxmert.training import running
@@ -30,6 +31,7 @@ class _Model:
 
     def save_pretrained(self, folder: Path, state_dict: dict[str, torch.Tensor]) -> None:
         self.saved = state_dict
+        save_file(state_dict, folder / "model.safetensors")
 
 
 class _Trainer:
@@ -50,6 +52,13 @@ def test_only_floating_point_weights_are_saved_in_half_precision(tmp_path: Path)
     save_weights(model, tmp_path, "float16")
     assert model.saved["matrix"].dtype == torch.float16
     assert (model.saved["counter"].dtype, model.saved["counter"].item()) == (torch.int64, 70_000)
+
+
+def test_other_users_may_read_saved_weights_as_far_as_the_umask_says(tmp_path: Path) -> None:
+    model: Any = _Model()
+    save_weights(model, tmp_path, "float32")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_only_first_process_writes(

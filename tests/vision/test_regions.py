@@ -135,6 +135,12 @@ def test_saved_regions_come_back_equal(tmp_path):
         assert (loaded.object_ids is None) == (regions.object_ids is None)
 
 
+def test_other_users_may_read_saved_regions_as_far_as_the_umask_says(tmp_path):
+    make_regions().save(tmp_path / "one.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "one.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_regions_with_shared_memory_survive_save_and_load(tmp_path):
     scores, table = torch.linspace(0.5, 1.0, 3), torch.rand(1, 9)
     table[:, :4] = torch.tensor([0.0, 0.0, 5.0, 5.0])

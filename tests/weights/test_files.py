@@ -186,3 +186,10 @@ def test_disk_space_is_advised_for_each_of_its_errors(
     monkeypatch.setattr(files, "save_file", save_file)
     with pytest.raises(WeightsError, match=r"no room.*; free some disk space, or choose another folder$"):
         write_safetensors({"x": torch.zeros(3)}, tmp_path / "model.safetensors")
+
+
+def test_other_users_may_read_written_weights_as_far_as_the_umask_says(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    write_safetensors({"x": torch.zeros(3)}, path)
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from lxmert._version import __version__
-from lxmert.atomic_files import fsync_path
+from lxmert.atomic_files import follow_umask, fsync_path
 from lxmert.errors import one_line
 from lxmert.training.cpu.memory import keep_freed_memory
 from lxmert.training.progress import ProgressDisplay
@@ -175,6 +175,8 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
     }
     with translate_write_errors(f"the model in {folder}"):
         model.save_pretrained(folder, state_dict=tensors)
+        for path in folder.glob("*.safetensors"):
+            follow_umask(path)
 
 
 class SaveMetricsCallback(TrainerCallback):

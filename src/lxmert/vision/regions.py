@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from lxmert.atomic_files import follow_umask
 from lxmert.errors import RegionsError
 from lxmert.vision.geometry import validate_boxes
 
@@ -158,6 +159,7 @@ class Regions:
             "extractor": self.extractor,
         }
         save_file(tensors, str(path), metadata=metadata)
+        follow_umask(Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

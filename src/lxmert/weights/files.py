@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lxmert.atomic_files import follow_umask
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError, first_line
 from lxmert.faults import tensor_layout_fault
@@ -208,6 +209,7 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
     """
     try:
         save_file(tensors, path, PT_FORMAT)
+        follow_umask(path)
     except (SafetensorError, OSError) as error:
         advice = "free some disk space, or choose another folder" if _is_no_space(error) else "check the path"
         raise WeightsError(f"{str(path)!r} could not be written ({first_line(error)}); {advice}") from error
