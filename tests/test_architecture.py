@@ -20,6 +20,7 @@ LEVELS = {
     "devices": 1,
     "downloads": 1,
     "locks": 1,
+    "model_settings": 1,
     "yaml_files": 1,
     "tokenization": 1,
     "texts": 2,

@@ -347,25 +347,6 @@ class LxmertConfig(PreTrainedConfig):
             yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"
 
 
-class ConfigValue:
-    """An attribute of a model that reads and sets the value of the same name in its configuration.
-
-    `transformers`' models have these attributes as copies.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        """Remember the name."""
-        self._name = name
-
-    def __get__(self, model: Any, owner: type) -> Any:
-        """Return the value in the configuration; of the class, the descriptor."""
-        return self if model is None else getattr(model.config, self._name)
-
-    def __set__(self, model: Any, value: Any) -> None:
-        """Set the value in the configuration."""
-        setattr(model.config, self._name, value)
-
-
 def _is_dtype(value: Any) -> bool:
     """Whether a value is None, a dtype of torch or the name of one."""
     if value is None:

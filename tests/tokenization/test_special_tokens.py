@@ -141,6 +141,19 @@ def test_empty_special_token_is_refused(tokenizer, given):
         tokenizer.add_special_tokens(given)
 
 
+def test_additional_special_tokens_is_another_name_of_the_extra_ones(tokenizer):
+    with pytest.raises(VocabularyError, match=r"extra_special_tokens cannot contain '<x>'"):
+        tokenizer.additional_special_tokens = ["<x>"]
+    with pytest.raises(VocabularyError, match="a token cannot be empty"):
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<x>", ""]})
+    assert tokenizer.additional_special_tokens == []
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<x>"]})
+    assert tokenizer.additional_special_tokens == tokenizer.extra_special_tokens == ["<x>"]
+    assert len(tokenizer.tokenize("<x>")) == 1
+    tokenizer.additional_special_tokens = []
+    assert tokenizer.extra_special_tokens == []
+
+
 def test_bos_and_eos_tokens_are_never_added(tokenizer):
     tokenizer.add_special_tokens({"bos_token": "<s>"})
     tokenizer.add_bos_token = True

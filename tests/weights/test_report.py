@@ -233,7 +233,9 @@ def test_integers_of_a_hub_name_are_rejected(
     name = "lxmert.pooler.dense.weight"
     edit_weights(snapshot, lambda tensors: tensors.update({name: (tensors[name] * 50).to(torch.int8)}))
     config = LxmertConfig(**TINY)  # of no repository
-    for more in ({}, {"config": config}, {"revision": commit}):
+    elsewhere = LxmertConfig(**TINY)
+    elsewhere._commit_hash = "b" * 40
+    for more in ({}, {"config": config}, {"config": elsewhere}, {"revision": commit}):
         with pytest.raises(WeightsError, match=r"^someone/model: lxmert\.pooler.* has the dtype int8"):
             load_complete(LxmertModel, "someone/model", **options, **more)
 

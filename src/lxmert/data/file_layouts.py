@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lxmert.data.jsonl import NO_JSONL_FOR_GQA, is_jsonl_path
 from lxmert.errors import DataError
 
+# What `lxmert.scenes.dataset` leaves in a directory until it has finished.
+UNFINISHED_SCENES = "scenes.unfinished.json"
+
 # Sample values of the placeholders, to check a name before any file is read.
 _SPLIT: Mapping[str, object] = {"split": "val"}
 
@@ -253,9 +256,7 @@ def reject_unfinished_scenes(directory: Path) -> None:
     Raises:
         DataError: It has not.
     """
-    from lxmert.scenes.dataset import UNFINISHED_FILE
-
-    if (directory / UNFINISHED_FILE).exists():
+    if (directory / UNFINISHED_SCENES).exists():
         raise DataError(
             f"{directory}: `lxmert scenes make` has not finished here; wait for it, or run it again with "
             "the same options"

@@ -318,4 +318,4 @@ def _write(path: str | Path, pieces: Iterable[str]) -> None:
         with open_atomic(path) as file:
             file.writelines(piece.encode() for piece in pieces)
     except OSError as error:
-        raise DataError(f"{path}: the predictions cannot be written ({error})") from error
+        raise DataError(f"{path}: the predictions cannot be written ({error.strerror or error})") from error

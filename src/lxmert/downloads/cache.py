@@ -106,7 +106,8 @@ def _store(content: bytes, path: Path) -> None:
         write_atomic(path, content)
     except OSError as error:
         raise DownloadError(
-            f"{path}: cannot be stored here ({error}); set {CACHE_VARIABLE} to a writable folder"
+            f"{path}: cannot be stored here ({error.strerror or error}); set {CACHE_VARIABLE} to a writable "
+            "folder"
         ) from error
 
 

@@ -150,7 +150,7 @@ def extract_in_pool(
     Raises:
         LxmertError: a process died, most often for lack of memory.
     """
-    pool = WorkerPool(workers, _start_worker, (dict(spec), manifest))
+    pool = WorkerPool(workers, _load_extractor, (dict(spec), manifest))
     pending: deque[Future[list[Outcome]]] = deque()
     try:
         for start in range(0, len(jobs), _JOBS_PER_TASK):
@@ -172,7 +172,7 @@ _worker_extractors: list[BatchExtractor] = []
 """The batch extractor of a worker process, made once at its start; empty in every other process."""
 
 
-def _start_worker(spec: Mapping[str, Any], manifest: StoreManifest) -> None:
+def _load_extractor(spec: Mapping[str, Any], manifest: StoreManifest) -> None:
     torch.set_num_threads(1)
     _worker_extractors.append(BatchExtractor(build_extractor(spec), manifest))
 

@@ -45,7 +45,7 @@ def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 
 def eager_attention(
-    module: Any,
+    module: "LxmertAttention",
     query: Tensor,
     key: Tensor,
     value: Tensor,

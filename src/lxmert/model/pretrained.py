@@ -8,10 +8,11 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
-from lxmert.configuration import ConfigValue, LxmertConfig, as_lxmert_config
+from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError
 from lxmert.faults import as_plain_int, count_fault, pad_token_fault, raise_unknown_arguments
 from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
+from lxmert.model_settings import ConfigValue
 
 
 class LxmertPreTrainedModel(PreTrainedModel):

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from lxmert.configuration import ConfigValue
 from lxmert.model.base import LxmertModel
 from lxmert.model.heads import LxmertPreTrainingHeads, LxmertVisualAnswerHead, LxmertVisualObjHead
 from lxmert.model.losses import (
@@ -22,21 +21,16 @@ from lxmert.model.losses import (
 )
 from lxmert.model.outputs import LxmertForPreTrainingOutput, states_and_attentions
 from lxmert.model.pretrained import LxmertPreTrainedModel, QuestionAnsweringMixin
+from lxmert.model_settings import PretrainingSettings
 
 
-class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
+class LxmertForPreTraining(PretrainingSettings, QuestionAnsweringMixin, LxmertPreTrainedModel):
     """LXMERT with heads for masked words, matching, masked objects and question answering.
 
     Args:
         config: an LxmertConfig; its `task_*` and `visual_*_loss` decide which heads exist and which losses
             count.
     """
-
-    task_mask_lm = ConfigValue()
-    task_matched = ConfigValue()
-    task_obj_predict = ConfigValue()
-    task_qa = ConfigValue()
-    visual_loss_normalizer = ConfigValue()
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "cls.predictions.decoder.weight": "lxmert.embeddings.word_embeddings.weight"

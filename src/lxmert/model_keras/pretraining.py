@@ -6,7 +6,7 @@ Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D featur
 from collections.abc import Mapping
 from typing import Any
 
-from lxmert.configuration import ConfigValue, LxmertConfig
+from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.base import TFLxmertModel
 from lxmert.model_keras.heads import TFLxmertPreTrainingHeads, TFLxmertVisualAnswerHead, TFLxmertVisualObjHead
@@ -15,9 +15,10 @@ from lxmert.model_keras.outputs import TFLxmertForPreTrainingOutput, states_and_
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 from lxmert.model_keras.target_checks import check_answers, check_class_ids, check_object_labels
 from lxmert.model_keras.vocabulary import TFQuestionAnsweringMixin
+from lxmert.model_settings import PretrainingSettings
 
 
-class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
+class TFLxmertForPreTraining(PretrainingSettings, TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
     """LXMERT with heads for masked words, matching, masked objects and question answering.
 
     Args:
@@ -35,12 +36,6 @@ class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
         "question_answering_score": "ans",
     }
     legacy_label_names = {"labels": "masked_lm_labels"}  # noqa: RUF012 -- never changed
-
-    task_mask_lm = ConfigValue()
-    task_matched = ConfigValue()
-    task_obj_predict = ConfigValue()
-    task_qa = ConfigValue()
-    visual_loss_normalizer = ConfigValue()
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from lxmert.configuration import ConfigValue, LxmertConfig
+from lxmert.configuration import LxmertConfig
 from lxmert.errors import ConfigurationError
 from lxmert.faults import as_plain_int, count_fault, pad_token_fault
 from lxmert.model_keras.layers import OpenSublayerMixin
 from lxmert.model_keras.resizing import replace_variable, resized
+from lxmert.model_settings import ConfigValue
 
 
 class VocabularyMixin(OpenSublayerMixin):

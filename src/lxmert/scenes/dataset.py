@@ -1,6 +1,6 @@
 """Writing a made data set to disk in the formats of the real data sets, for the same readers.
 
-scenes.json                                    seed and counts; written last: without it, nothing is valid
+scenes.json                                    seed and counts; written last, so without it nothing is valid
 images/{split}/scenes_{split}_{image_id:012d}.png
 annotations/instances_{split}.json             COCO instances, with "attributes"
 annotations/captions_{split}.json              COCO captions

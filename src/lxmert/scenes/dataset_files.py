@@ -1,6 +1,7 @@
 """The files of a made data set, written image by image.
 
-Pictures are complete or absent; annotation files get their final names when all of them are complete.
+Pictures are complete or absent, but for those that a power failure leaves empty; annotation files get their
+final names when all of them are complete.
 """
 
 import os

@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Tokenizer
 from lxmert.errors import VocabularyError
 from lxmert.faults import is_int_in_range
 
-_EXTRA = "extra_special_tokens"
+EXTRA = "extra_special_tokens"
 _MAX_ID = 2**32 - 1
 """The Rust tokenizer's ids have 32 bits."""
 
@@ -31,9 +31,9 @@ def require_known_token(backend: Tokenizer, names: Collection[str], attribute: s
         return
     for token in _tokens_in(names, attribute, value):
         if backend.token_to_id(token) is None:
-            argument = {attribute: [token] if attribute == _EXTRA else token}
+            argument = {attribute: [token] if attribute == EXTRA else token}
             raise VocabularyError(
-                f"{attribute} cannot {'contain' if attribute == _EXTRA else 'be'} {token!r}, which is not in "
+                f"{attribute} cannot {'contain' if attribute == EXTRA else 'be'} {token!r}, which is not in "
                 f"the vocabulary; add it with add_special_tokens({argument!r})"
             )
 
@@ -52,6 +52,6 @@ def require_texts(backend: Tokenizer, names: Collection[str], values: Mapping[st
 def _tokens_in(names: Collection[str], attribute: str, value: Any) -> list[str]:
     if attribute in names:
         value = [value]
-    elif attribute != _EXTRA or not isinstance(value, list | tuple):
+    elif attribute != EXTRA or not isinstance(value, list | tuple):
         return []
     return [str(token) for token in value if isinstance(token, str | AddedToken)]

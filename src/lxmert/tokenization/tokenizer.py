@@ -31,6 +31,7 @@ _MUTABLE = {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars", "str
 _MUTABLE |= {name + suffix for name in ("cls_token", "sep_token", "unk_token") for suffix in ("", "_id")}
 # These decide what the vocabulary means: they are fixed when the tokenizer is made.
 _FIXED = {"never_split", "wordpieces_prefix"}
+_FORMER_EXTRA = "additional_special_tokens"
 _IS_ADDING = "_is_adding_special_tokens"
 
 
@@ -187,6 +188,15 @@ class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
         if ready and key in _MUTABLE:
             self._rebuild_pipeline()
 
+    @property
+    def additional_special_tokens(self) -> list[str]:
+        """The name of `extra_special_tokens` before version 5 of transformers."""
+        return [str(token) for token in self.extra_special_tokens]
+
+    @additional_special_tokens.setter
+    def additional_special_tokens(self, tokens: Sequence[str | AddedToken]) -> None:
+        self.extra_special_tokens = list(tokens)
+
     def add_special_tokens(
         self,
         special_tokens_dict: Mapping[str, str | AddedToken | Sequence[str | AddedToken]],
@@ -199,6 +209,8 @@ class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
             VocabularyError: an empty token, which has no id.
         """
         values = dict(special_tokens_dict or {})
+        if _FORMER_EXTRA in values and not values.get(special_tokens.EXTRA):
+            values[special_tokens.EXTRA] = values.pop(_FORMER_EXTRA)
         special_tokens.require_texts(self._tokenizer, self.SPECIAL_TOKENS_ATTRIBUTES, values)
         before = {
             "_special_tokens_map": dict(self._special_tokens_map),

@@ -8,6 +8,7 @@ and orientation are always those of the PyTorch classes.
 import errno
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -41,6 +42,8 @@ _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_NO_SPACE_ON_WINDOWS = {39, 112}
+"""ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL."""
 
 # Start of PyTorch's message that a file holds more than tensors.
 _REFUSED_MESSAGE = "Weights only load failed"
@@ -219,7 +222,7 @@ def _is_no_space(error: Exception) -> bool:
     """Whether the disk, a quota of it, or the largest size of a file is exhausted."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (stated := _OS_ERROR.search(str(error))):  # that of safetensors, written in Rust
-        number = int(stated[1])
+        return int(stated[1]) in (_NO_SPACE_ON_WINDOWS if sys.platform == "win32" else _NO_SPACE)
     return number in _NO_SPACE
 
 

@@ -5,6 +5,7 @@ its cache yet. Where the hub is out of reach the cached copy serves, and without
 seconds: left alone, the client tries again for half a minute, file by file.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -97,7 +98,8 @@ def cached_weights_folder(name: str, options: Mapping[str, Any], *, commit: str 
     Args:
         name: "owner/name".
         options: as `hub_folder` takes them; others are ignored.
-        commit: the commit of the repository; None for the `revision` of the options.
+        commit: the commit that `transformers` says to have read; without weights there, as in a repository
+            that holds only the configuration, the `revision` of the options counts.
 
     Returns:
         The folder, or the one inside it that `subfolder` names; None if there are no such weights.
@@ -107,15 +109,12 @@ def cached_weights_folder(name: str, options: Mapping[str, Any], *, commit: str 
     if not is_hub_name(name):
         return None
     subfolder = str(options.get("subfolder") or "").strip("/")
-    for file in _WEIGHT_FILES:
-        path = try_to_load_from_cache(
-            name,
-            f"{subfolder}/{file}" if subfolder else file,
-            cache_dir=options.get("cache_dir"),
-            revision=commit or options.get("revision"),
-        )
-        if isinstance(path, str):
-            return Path(path).parent
+    revisions = dict.fromkeys(filter(None, (commit, options.get("revision") or "main")))
+    for revision, file in itertools.product(revisions, _WEIGHT_FILES):
+        path = f"{subfolder}/{file}" if subfolder else file
+        found = try_to_load_from_cache(name, path, options.get("cache_dir"), revision)
+        if isinstance(found, str):
+            return Path(found).parent
     return None
 
 

@@ -103,11 +103,11 @@ def test_interrupted_replacement_keeps_one_complete_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def make_remains(folder: Path, name: str, *, hours: float) -> Path:
-    """A folder beside another, last changed some hours ago."""
+def make_remains(folder: Path, name: str, *, hours: float, file: str = "export.json") -> Path:
+    """A folder beside another, with one file, last changed some hours ago."""
     remains = folder / name
     remains.mkdir()
-    (remains / "file").write_text(name)
+    (remains / file).write_text(name)
     changed = time.time() - hours * 3600
     os.utime(remains, (changed, changed))
     return remains
@@ -141,40 +141,38 @@ def test_folder_that_killed_export_had_moved_comes_back(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert (tmp_path / "out" / "file").read_text() == ".out.former-0a1b2c3d"
+    assert (tmp_path / "out" / "export.json").read_text() == ".out.former-0a1b2c3d"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("left", ["nothing", "empty folder", "link"])
-def test_earlier_export_comes_back_and_is_not_replaced_without_overwrite(left: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_export_that_a_killed_one_had_moved_is_not_replaced_without_overwrite(
+    left: str, count: int, tmp_path: Path
+) -> None:
     (tmp_path / "near").mkdir()
-    out, name = tmp_path / "near" / "out", "out"
+    out = tmp_path / "near" / "out"
+    place = tmp_path / "far" if left == "link" else out
     if left == "empty folder":
         out.mkdir()
     if left == "link":
-        out.symlink_to(tmp_path / "far")
-        name = "far"
-    former = make_remains(
-        tmp_path if left == "link" else tmp_path / "near", f".{name}.former-0a1b2c3d", hours=0
-    )
-    (former / "export.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match=r"near/out already contains an exported model"):
+        out.symlink_to(place)
+    moved = [place.with_name(f".{place.name}.former-0a1b2c3{digit}") for digit in "de"[:count]]
+    for path in moved:
+        make_remains(path.parent, path.name, hours=0)
+    names = " or ".join(re.escape(str(path)) for path in moved)
+    with pytest.raises(ConfigurationError, match=rf"near/out contained .* moved to {names}; rename it back"):
         check_folder(out, overwrite=False)
-    assert (out / "file").read_text() == former.name
-    assert not former.exists()
-    assert out.is_symlink() == (left == "link")
+    assert all((path / "export.json").exists() for path in moved)
+    check_folder(out, overwrite=True)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_several_earlier_exports_are_not_replaced_without_overwrite(is_there: bool, tmp_path: Path) -> None:
-    moved = [make_remains(tmp_path, f".out.former-0a1b2c3{digit}", hours=0) for digit in "de"]
-    if is_there:
-        (tmp_path / "out").mkdir()
-    names = r".*former-0a1b2c3d, .*former-0a1b2c3e"
-    with pytest.raises(ConfigurationError, match=rf"out has several earlier exports, .* to {names}; rename"):
-        check_folder(tmp_path / "out", overwrite=False)
-    assert all((path / "file").exists() for path in moved)
-    check_folder(tmp_path / "out", overwrite=True)
+def test_former_export_that_was_being_deleted_does_not_come_back(tmp_path: Path) -> None:
+    make_remains(tmp_path, ".out.former-0a1b2c3d", hours=0, file="vocab.txt")
+    check_folder(tmp_path / "out", overwrite=False)
+    with atomic_folder(tmp_path / "out"):
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_several_moved_folders_stay_until_the_next_export_is_complete(tmp_path: Path) -> None:

@@ -29,24 +29,20 @@ _MAX_EXPORT_S = 24 * 60 * 60
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder before any work, where something lies that must not be replaced.
 
-    A folder that an export had moved away when it was killed comes back first, and counts.
-
     Raises:
-        ConfigurationError: it holds an export and `overwrite` is False, or anything else; or it is a mount
-            point; or several exports were killed, `overwrite` is False, and none of the folders that they had
-            moved is known to be the right one.
+        ConfigurationError: it holds an export, or would if one had not been killed while it replaced it, and
+            `overwrite` is False; or it holds anything else, or is a mount point.
     """
     place = Path(os.path.realpath(folder))  # killed exports left theirs beside a link's target
     if os.path.ismount(place):
         raise ConfigurationError(
             f"{folder} is a mount point, which cannot be replaced; choose a folder inside it"
         )
-    _recover(place)
-    if not overwrite and _is_absent_or_empty(place) and (formers := _folders_beside(place, "former")):
+    if not overwrite and _is_absent_or_empty(place) and (formers := _complete_formers(place)):
         raise ConfigurationError(
-            f"{folder} has several earlier exports, which interrupted ones had moved to "
-            f"{', '.join(map(str, sorted(formers)))}; rename the right one to {place}, choose another "
-            "folder, or overwrite all (--overwrite)"
+            f"{folder} contained an exported model, which an interrupted export has moved to "
+            f"{' or '.join(map(str, formers))}; rename it back, choose another folder, or overwrite it "
+            "(--overwrite)"
         )
     if _is_absent_or_empty(folder):
         return
@@ -105,7 +101,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 def _recover(folder: Path) -> None:
     """Bring back what a killed export to `folder` had moved away, and remove what one left unfinished."""
-    formers = _folders_beside(folder, "former")
+    formers = _complete_formers(folder)
     if len(formers) == 1 and _is_absent_or_empty(folder):
         with suppress(FileNotFoundError):
             folder.rmdir()
@@ -118,6 +114,11 @@ def _recover(folder: Path) -> None:
 
 def _is_absent_or_empty(folder: Path) -> bool:
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _complete_formers(folder: Path) -> list[Path]:
+    """The exports that others to `folder` have moved away, without those that were being deleted."""
+    return [path for path in sorted(_folders_beside(folder, "former")) if (path / SETTINGS_FILE).is_file()]
 
 
 def _folders_beside(folder: Path, kind: str) -> list[Path]:
