@@ -1,6 +1,8 @@
 """Fixtures of all tests: folders of public data, a small local checkpoint, a fixed random seed."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def usual_recursion_limit() -> Iterator[None]:
+    """Python's own limit, which some packages raise for the whole process."""
+    raised = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(raised)
 
 
 @pytest.fixture(scope="session")

@@ -276,6 +276,7 @@ def test_output_attentions_is_allowed_with_every_attention_implementation(attent
     assert config.output_attentions is True
 
 
+@pytest.mark.usefixtures("usual_recursion_limit")
 @pytest.mark.parametrize("depth", [600, 2000])
 def test_file_nested_too_deeply_is_refused(depth: int, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(f'{{"model_type": "lxmert", "x": {"[" * depth}{"]" * depth}}}')

@@ -182,6 +182,7 @@ def test_malformed_tokenizer_config_raises_configuration_error(
         tokenizer_class.from_pretrained(tmp_path)
 
 
+@pytest.mark.usefixtures("usual_recursion_limit")
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
 def test_file_nested_too_deeply_raises_vocabulary_error(tokenizer_class, small_vocabulary, tmp_path, name):
     tokenizer_class(small_vocabulary).save_pretrained(tmp_path)

@@ -200,6 +200,7 @@ def test_timm_backbone_is_rejected_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("usual_recursion_limit")
 def test_folder_without_detector_is_rejected_in_one_line(tmp_path):
     names = ("empty", "deep", "backbone", "bare", "partial")
     empty, deep, backbone, bare, partial = (tmp_path / name for name in names)
