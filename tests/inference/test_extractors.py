@@ -90,8 +90,8 @@ def test_hub_repository_of_published_layout_is_recognised_by_file_names(tmp_path
     ("files", "message"),
     [
         ({}, "neither a detector nor a model with an extractor"),
-        ({"config.json": "no json"}, "not a JSON file"),
-        ({"config.json": "[]"}, "expected a JSON object, got a list"),
+        ({"config.json": "no json"}, "cannot read .*config.json'; expected a JSON object"),
+        ({"config.json": "[]"}, "contains a list; expected a JSON object"),
         ({"config.json": '{"model_type": "lxmert"}'}, "no extractor"),
         ({"config.json": '{"model_type": "bert"}'}, "'bert', not an object detector"),
         ({"config.json": '{"model_type": "nothing"}'}, "no object detector can be loaded"),

@@ -102,13 +102,19 @@ def test_weighted_metrics_leave_out_questions_without_a_label(form: str) -> None
     assert found["weighted_accuracy"] == pytest.approx(4 / 5)
 
 
-def test_weighted_metrics_leave_out_words_that_are_not_masked() -> None:
-    model = TFLxmertForPreTraining(CONFIG)
-    model.compile(optimizer="sgd", weighted_metrics={"prediction_logits": ["accuracy"]}, run_eagerly=True)
+def words_of_which_two_of_seven_are_wrong(model: TFLxmertForPreTraining) -> np.ndarray:
+    """Labels of one masked word in each text, all but two of which the model answers right."""
     best = model.predict(batch(), verbose=0).prediction_logits.argmax(-1)
     words = np.full_like(best, -100)
     words[:, 1] = best[:, 1]
-    words[:2, 1] = (best[:2, 1] + 1) % 61  # two of seven are wrong
+    words[:2, 1] = (best[:2, 1] + 1) % 61
+    return words
+
+
+def test_weighted_metrics_leave_out_words_that_are_not_masked() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile(optimizer="sgd", weighted_metrics={"prediction_logits": ["accuracy"]}, run_eagerly=True)
+    words = words_of_which_two_of_seven_are_wrong(model)
     found = model.evaluate(batch() | {"labels": words}, batch_size=3, verbose=0, return_dict=True)
     assert found["accuracy"] == pytest.approx(5 / 7)
 
@@ -119,11 +125,7 @@ def test_weighted_metrics_of_words_in_graph_of_unknown_width() -> None:
         pytest.skip("a graph of unknown sizes is TensorFlow's")
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer="sgd", weighted_metrics={"prediction_logits": ["accuracy"]}, jit_compile=False)
-    best = model.predict(batch(), verbose=0).prediction_logits.argmax(-1)
-    words = np.full_like(best, -100)
-    words[:, 1] = best[:, 1]
-    words[:2, 1] = (best[:2, 1] + 1) % 61  # two of seven are wrong
-    given = batch() | {"labels": words}
+    given = batch() | {"labels": words_of_which_two_of_seven_are_wrong(model)}
     signature = {
         name: tf.TensorSpec([None, None, *array.shape[2:]], array.dtype) for name, array in given.items()
     }

@@ -1,6 +1,5 @@
 """Extractors by name: the embedded one, a folder, a file, or a hub name."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR
 from lxmert.vision.faster_rcnn.loading import PUBLISHED_CONFIG_NAME, is_published_layout
 from lxmert.vision.saved_extractor import from_stored_model_paths
-from lxmert.weights.files import DETECTOR_MODEL_TYPE
+from lxmert.weights.files import DETECTOR_MODEL_TYPE, read_config_file
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
 from lxmert.yaml_files import parse_yaml
@@ -36,7 +35,7 @@ def load_extractor(name: str, *, device: str | torch.device | None = None) -> Re
         device: where its network runs; the GPU if there is one, else the CPU.
 
     Raises:
-        WeightsError: nothing of this name, or nothing that finds objects.
+        WeightsError: nothing of this name, nothing that finds objects, or a file of it cannot be read.
         ConfigurationError: a malformed description, or no such device.
     """
     target = resolve_device(device)
@@ -60,7 +59,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
         return known.detector.to_dict()
     folder = path if name and path.is_dir() else _download_folder(name)
     extractor = (
-        _read_json(folder / _PROCESSOR_FILE).get("extractor")
+        read_config_file(folder / _PROCESSOR_FILE).get("extractor")
         if (folder / _PROCESSOR_FILE).is_file()
         else None
     )
@@ -72,7 +71,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
         raise WeightsError(
             f"{name}: neither a detector nor a model with an extractor; it has no {_CONFIG_FILE}"
         )
-    kind = _read_json(folder / _CONFIG_FILE).get("model_type")
+    kind = read_config_file(folder / _CONFIG_FILE).get("model_type")
     # The weights of a repository, which would show that its config.json is misplaced, are not fetched yet.
     if kind == DETECTOR_MODEL_TYPE or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
         return detector_spec(name)
@@ -112,13 +111,3 @@ def _download_folder(name: str) -> Path:
             "file, or a hub name 'owner/name'"
         )
     return hub_folder(name, weights=False)
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: not a JSON file ({error})") from error
-    if not isinstance(content, Mapping):
-        raise ConfigurationError(f"{path}: expected a JSON object, got a {type(content).__name__}")
-    return content

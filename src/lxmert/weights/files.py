@@ -78,7 +78,7 @@ def check_config(folder: str | Path) -> None:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """Read the config.json of any kind of model.
+    """Read a file of settings of any kind of model, such as config.json.
 
     Raises:
         WeightsError: it cannot be read, or is not a JSON object.
