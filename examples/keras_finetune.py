@@ -1,7 +1,7 @@
 """Fine-tunes for visual question answering with Keras: `compile`, `fit`, `predict`, official accuracy.
 
 The encoders of a model folder, by default of the embedded model, get a new answer head; `fit` trains them on
-the made world as `configs/scenes_vqa.yaml` does in PyTorch: same batches in the same order, same optimiser,
+the made world as the recipe `scenes_vqa` does in PyTorch: same batches in the same order, same optimiser,
 same learning rate schedule. The result is a model folder of the PyTorch classes, which answer the same test
 questions for comparison with Keras.
 
@@ -169,7 +169,7 @@ def starting_model(folder: Path, precision: str, *, keep_head: bool) -> TFLxmert
 
 
 def optimizer(peak: float, rising_steps: int, steps: int) -> keras.optimizers.Optimizer:
-    """Make AdamW as in `configs/scenes_vqa.yaml`."""
+    """Make AdamW as in the recipe `scenes_vqa`."""
     made = keras.optimizers.AdamW(
         RiseAndFall(peak, rising_steps, steps),
         weight_decay=0.01,

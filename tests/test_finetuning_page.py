@@ -104,6 +104,6 @@ def test_every_key_that_the_page_names_exists() -> None:
         assert found, f"{section}.{path}"
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:configs|src)/[\w/]+\.\w+", TEXT))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"src/[\w/]+\.\w+", TEXT))))
 def test_every_file_that_the_page_names_exists(path: str) -> None:
     assert (ROOT / path).exists()

@@ -24,7 +24,6 @@ def test_commands_recipes_and_python_run_as_written(
 ) -> None:
     assert (len(COMMANDS), len(RECIPES), len(SNIPPETS)) == (13, 3, 1)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
     for name, text in RECIPES:
         (tmp_path / name).write_text(text, encoding="utf-8")
     # The number of threads is the whole process's, so other tests would have it too.

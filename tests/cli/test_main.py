@@ -173,8 +173,7 @@ def test_sigterm_ends_training_like_ctrl_c_with_status_143(
 
     monkeypatch.setattr(running, "pretrain", train)
     monkeypatch.setattr("lxmert.training.running.is_main_process", send_second_sigterm)
-    recipe = Path(__file__).parents[2] / "configs" / "scenes_pretrain.yaml"
-    assert exit_status("pretrain", "--config", recipe, "-o", tmp_path) == 143
+    assert exit_status("pretrain", "--config", "scenes_pretrain", "-o", tmp_path) == 143
     expected = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}"
     expected += ": run the same command with --resume to continue"
     assert capsys.readouterr().err.strip() == expected

@@ -4,7 +4,6 @@ import hashlib
 import random
 import re
 from collections import Counter
-from pathlib import Path
 
 import yaml
 
@@ -12,10 +11,10 @@ from lxmert.data.captions import read_captions
 from lxmert.scenes import Scene, make_scene
 from lxmert.scenes.questions.generation import split_words
 from lxmert.scenes.scene_descriptions import DESCRIPTIONS, generate_descriptions
+from lxmert.training.included_recipes import included_recipes
 from tests.scenes.conftest import SPLITS, DatasetOnDisk, answerer
 from tests.scenes.english import NP, Answerer, constraints
 
-ROOT = Path(__file__).parents[2]
 OPENING = re.compile(r"(?:there is|you see|look at) ")
 PLACE = r"(?:at the (?:very )?(?:(top|bottom)\b ?)?(left|right)?|away from (?:every|each) side)"
 
@@ -77,7 +76,7 @@ def test_descriptions_have_ten_words_per_object_and_fit_recipe_max_length() -> N
             assert len(words) == 2 + 10 * len(scene.objects)
             lengths[len(words)] += 1
             assert set(words[2::10]) <= {"a", "an"}
-    recipe = yaml.safe_load((ROOT / "configs" / "scenes_pretrain_features.yaml").read_text(encoding="utf-8"))
+    recipe = yaml.safe_load(included_recipes()["scenes_pretrain_features"].read_text(encoding="utf-8"))
     # Two are the special tokens.
     assert recipe["text"]["max_length"] == max(lengths) + 2 == 104
     assert recipe["model"]["config"]["max_position_embeddings"] == 104

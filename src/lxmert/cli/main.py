@@ -27,6 +27,7 @@ from lxmert.cli import (
     look,
     predict,
     pretrain,
+    recipes,
     scenes,
     score,
     serve,
@@ -59,6 +60,7 @@ app.command("finetune", short_help="Fine-tune a model for VQA, GQA or NLVR2.")(f
 app.command("train-detector", short_help="Train an object detector from a recipe.")(
     train_detector.train_detector
 )
+app.command("recipes", short_help="List the included recipes, or print one to change.")(recipes.recipes)
 app.command("eval-detector", short_help="Evaluate an object detector.")(eval_detector.eval_detector)
 app.command("validate-submission", short_help="Check a submission file for errors.")(
     validate_submission.validate_submission

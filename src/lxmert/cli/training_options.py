@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 RecipeClass = TypeVar("RecipeClass", bound="Recipe")
 
 ConfigOption = Annotated[
-    Path,
-    typer.Option("--config", "-c", help="Recipe file; the folder configs has examples.", show_default=False),
+    str,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Recipe: the name of an included one, which lxmert recipes lists, or a YAML file.",
+        show_default=False,
+    ),
 ]
 DataOption = Annotated[
     Path | None,
@@ -25,9 +30,7 @@ DataOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", help="Folder for the result.", show_default="runs/ and the name of the recipe file"
-    ),
+    typer.Option("--output", "-o", help="Folder for the result.", show_default="runs/ and the recipe's name"),
 ]
 ResumeOption = Annotated[
     bool,
@@ -45,22 +48,24 @@ ResultOnlyOption = Annotated[
 
 
 def load_recipe(
-    recipe_class: type[RecipeClass], config: Path, data: Path | None, overrides: Sequence[str] | None
+    recipe_class: type[RecipeClass], config: str, data: Path | None, overrides: Sequence[str] | None
 ) -> RecipeClass:
-    """Read the recipe of a file, with the changes of the command line.
+    """Read an included recipe or that of a file, with the changes of the command line.
 
     Raises:
-        ConfigurationError: naming all faults of the recipe.
+        ConfigurationError: there is no such recipe, or it has faults: all are named.
     """
+    from lxmert.training.included_recipes import recipe_path
+
     changes = list(overrides or ())
     if data is not None:
         changes.append(f"data.directory={json.dumps(str(data))}")  # quoted: the value is read as YAML
-    return recipe_class.from_yaml(config, changes)
+    return recipe_class.from_yaml(recipe_path(config), changes)
 
 
-def output_folder(output: Path | None, config: Path) -> Path:
+def output_folder(output: Path | None, config: str) -> Path:
     """Return the folder of the result."""
-    return output or Path("runs") / config.stem
+    return output or Path("runs") / Path(config).stem
 
 
 @contextmanager

@@ -49,22 +49,24 @@ class ProgressDisplay:
         )
 
     def __enter__(self) -> "ProgressDisplay":
-        self._bars.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bars.stop()
+        if self._bars.live.is_started:  # else it would print an empty line into a file or pipe
+            self._bars.stop()
 
     def start(self, description: str, total: int) -> Callable[[int], None]:
         """Start a bar, replacing a full one of the same description; returns its function to advance."""
         for earlier in self._bars.tasks:
             if earlier.finished and earlier.description == description:
                 self._bars.remove_task(earlier.id)
+        self._bars.start()
         task = self._bars.add_task(description, total=total)
         return lambda count: self._bars.update(task, advance=count)
 
     def start_steps(self, description: str, total: int, completed_steps: int) -> Callable[[int, str], None]:
         """Start a bar for steps; returns a function to call with the steps done so far and a note."""
+        self._bars.start()
         task = self._bars.add_task(description, total=total, completed=completed_steps)
 
         def show(completed: int, note: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.saved_detector import evaluate_detector
+from lxmert.training.included_recipes import included_recipes
 from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR, detector_folder
 
 FOLDER = Path(detector_folder(EMBEDDED_DETECTOR))
 METRICS = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))["test"]
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
-CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def test_detector_card_lists_metrics_of_run() -> None:
@@ -43,7 +43,7 @@ def test_metrics_on_part_of_test_split_agree_with_detector_card(card_scenes: Pat
 
 def test_recipe_of_embedded_detector_equals_shipped_recipe() -> None:
     stored = DetectorRecipe.from_yaml(FOLDER / "recipe.resolved.yaml")
-    assert stored.differences(DetectorRecipe.from_yaml(CONFIGS / "scenes_detector.yaml")) == []
+    assert stored.differences(DetectorRecipe.from_yaml(included_recipes()["scenes_detector"])) == []
 
 
 def test_embedded_detector_folder_is_below_3_mb() -> None:

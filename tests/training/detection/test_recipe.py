@@ -7,9 +7,10 @@ from pydantic import BaseModel
 from lxmert.errors import ConfigurationError
 from lxmert.training.detection import recipe as recipe_module
 from lxmert.training.detection.recipe import DetectorRecipe, LossWeights
+from lxmert.training.included_recipes import included_recipes
 
 SMALLEST: dict[str, Any] = {"model": {}, "data": {"directory": "boxes"}}
-CONFIG = Path(__file__).parents[3] / "configs" / "scenes_detector.yaml"
+CONFIG = included_recipes()["scenes_detector"]
 
 
 def test_all_faults_are_reported_together() -> None:
@@ -135,5 +136,11 @@ def test_shipped_recipe_is_valid_and_has_header_comments() -> None:
     recipe = DetectorRecipe.from_yaml(CONFIG)
     assert recipe.model.config["detection_nms_thresholds"] == [0.3]
     header = CONFIG.read_text(encoding="utf-8")
-    for word in ("Purpose:", "Hardware:", "Launch:", "Expected", CONFIG.name):
+    for word in (
+        "Purpose:",
+        "Hardware:",
+        "Launch:",
+        "Expected",
+        "lxmert train-detector --config scenes_detector\n",
+    ):
         assert word in header

@@ -5,24 +5,25 @@ from typing import Any
 import pytest
 
 from lxmert.errors import ConfigurationError
+from lxmert.training.included_recipes import included_recipes
 from lxmert.training.pretraining.recipe import PretrainOptimisationSection, PretrainRecipe
 
 Make = Callable[..., PretrainRecipe]
-CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*pretrain*.yaml"))
+RECIPES = {name: path for name, path in included_recipes().items() if "pretrain" in name}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_shipped_recipes_are_valid_and_read_back_equal(path: Path) -> None:
-    recipe = PretrainRecipe.from_yaml(path)
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipes_are_valid_and_read_back_equal(name: str) -> None:
+    recipe = PretrainRecipe.from_yaml(RECIPES[name])
     assert PretrainRecipe.from_dict(recipe.model_dump(mode="json")) == recipe
 
 
 def test_paper_and_scenes_recipes_are_shipped() -> None:
-    assert {path.name for path in CONFIGS} >= {"paper_pretrain.yaml", "scenes_pretrain.yaml"}
+    assert RECIPES.keys() >= {"paper_pretrain", "scenes_pretrain"}
 
 
 def test_paper_recipe_uses_hyperparameters_of_paper() -> None:
-    recipe = PretrainRecipe.from_yaml(CONFIGS[0].parent / "paper_pretrain.yaml")
+    recipe = PretrainRecipe.from_yaml(RECIPES["paper_pretrain"])
     optimisation = recipe.optimisation
     assert (optimisation.epochs, optimisation.batch_size, optimisation.peak_learning_rate) == (20, 256, 1e-4)
     assert (optimisation.warmup, optimisation.max_gradient_norm, optimisation.seed) == (0.05, 1.0, 9595)
