@@ -91,8 +91,3 @@ def test_recipe_keys_named_on_page_exist() -> None:
     keys = set(re.findall(r"`data\.files\.(\w+)", TEXT))
     assert keys == {"questions", "annotations", "choices", "sentences", "format", "images"}
     assert keys <= fields
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_link_target_exists(target: str) -> None:
-    assert (PAGE.parent / target).exists()

@@ -52,8 +52,3 @@ def test_options_table_lists_exactly_the_extractor_keywords() -> None:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     ]
     assert sorted(listed) == sorted(keywords)
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_link_target_exists(target: str) -> None:
-    assert (ROOT / "docs" / target).exists()

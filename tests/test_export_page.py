@@ -107,8 +107,3 @@ def test_exported_folder_holds_files_listed_in_table(page_folder: Path) -> None:
 def test_option_named_on_page_exists(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     exit_status("export", "--help")
     assert option in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_link_target_exists(target: str) -> None:
-    assert (ROOT / "docs" / target).exists()

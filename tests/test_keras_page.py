@@ -34,8 +34,3 @@ def test_python_runs_as_written(folder_with_small_checkpoint: Path, tmp_path: Pa
 def test_extra_named_on_page_exists(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert extra in project["optional-dependencies"]
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)", TEXT))
-def test_link_target_exists(target: str) -> None:
-    assert (ROOT / "docs" / target).exists()

@@ -86,8 +86,3 @@ def test_commands_run(
     captured = capsys.readouterr()
     assert status == 0, captured.err
     assert captured.out
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_link_target_exists(target: str) -> None:
-    assert (PAGE.parent / target).exists()

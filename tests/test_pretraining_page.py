@@ -53,8 +53,3 @@ def test_every_key_that_the_page_names_exists() -> None:
             assert issubclass(model, BaseModel)
             assert key in model.model_fields, f"{section}.{path}"
             model = model.model_fields[key].annotation
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_link_target_exists(target: str) -> None:
-    assert (ROOT / "docs" / target).exists()

@@ -40,8 +40,3 @@ def test_command_and_its_options_exist(command: str, capsys: pytest.CaptureFixtu
     help_text = capsys.readouterr().out
     for option in (word for word in words if word.startswith("--")):
         assert option in help_text
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_link_target_exists(target: str) -> None:
-    assert (Path(__file__).parents[1] / target).exists()

@@ -50,8 +50,3 @@ def test_every_key_that_the_page_names_exists() -> None:
         annotation = DetectorRecipe.model_fields[section].annotation
         assert annotation is not None
         assert key in annotation.model_fields, f"{section}.{key}"
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_link_target_exists(target: str) -> None:
-    assert (ROOT / "docs" / target).exists()
